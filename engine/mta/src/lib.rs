@@ -1,0 +1,1 @@
+//! The built-in MTA: server, queue, delivery, bounces, DNS.

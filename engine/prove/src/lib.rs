@@ -1,0 +1,1 @@
+//! Configurations and zones in, findings out: expectations, black holes, loops, open relays.

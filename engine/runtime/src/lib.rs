@@ -1,0 +1,125 @@
+//! The configuration of the built-in MTA: written by deploy as `etc/mailstack/mta.toml`, read by the MTA.
+//!
+//! The one type in which the two halves of mailstack meet. Types only. A path here is as below `/`; where
+//! everything lives below another directory, the MTA puts that prefix in front when it runs.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use mailstack_policy::DomainName;
+use mailstack_policy::rules::Rules;
+use serde::{Deserialize, Serialize};
+
+/// The version of this format. An MTA refuses a configuration of any other.
+pub const VERSION: u32 = 1;
+
+/// The place of the configuration in a generation.
+pub const CONFIG_PATH: &str = "etc/mailstack/mta.toml";
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// [`VERSION`] of the writer.
+    pub version: u32,
+    /// The role that the host has.
+    pub role: Role,
+    /// The name of the host, `$j`; None: the fully qualified name that it has when the MTA starts.
+    pub hostname: Option<DomainName>,
+    /// Where SMTP is accepted over TCP; empty for a role that does not receive.
+    pub listeners: BTreeSet<SocketAddr>,
+    /// Directories and sockets.
+    pub paths: Paths,
+    /// What bounds a session and a message.
+    pub limits: Limits,
+    /// Retries and when they end.
+    pub queue: Queue,
+    /// Mailboxes, where the host has them.
+    pub mailboxes: Option<Mailboxes>,
+    /// All that decides about addresses.
+    pub rules: Rules,
+}
+
+/// What the host is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sends all mail of the host to a mail host; receives nothing.
+    Nullclient,
+    /// Message submission only, beside whatever MTA there may be.
+    Msp,
+    /// An MTA for the programs of this host.
+    Loopback,
+    /// A border relay.
+    Gateway,
+}
+
+/// Directories and sockets, as below `/`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paths {
+    /// The queue.
+    pub spool: PathBuf,
+    /// Where `sendmail` hands mail in: a Unix stream socket that speaks SMTP.
+    pub submission_socket: PathBuf,
+    /// Where `sendmail` leaves mail when nobody serves the socket.
+    pub drop: PathBuf,
+    /// Where `mailstack queue` and `mailstack status` ask.
+    pub control_socket: PathBuf,
+    /// The locked file that holds the daemon's process id.
+    pub pid_file: PathBuf,
+}
+
+/// Limits of sessions and messages. All apply to the submission socket too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Octets of a message (`MaxMessageSize`).
+    pub message_size: u64,
+    /// Recipients of one transaction (`MaxRecipientsPerMessage`).
+    pub recipients: u32,
+    /// Octets of a header block (`MaxHeadersLength`).
+    pub header_size: u32,
+    /// `Received:` lines before a message is taken to loop (`MaxHopCount`).
+    pub hops: u32,
+    /// Sessions at once, over all listeners (`MaxDaemonChildren`).
+    pub connections: u32,
+    /// Sessions at once from one address.
+    pub connections_per_client: u32,
+}
+
+/// When delivery is tried again, and when it ends. All times in seconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// The wait before the second attempt; it doubles from there (`MinQueueAge`).
+    pub first_retry: u64,
+    /// The longest wait between attempts.
+    pub longest_retry: u64,
+    /// The age at which a message is returned (`Timeout.queuereturn`).
+    pub lifetime: u64,
+    /// Outgoing connections at once to one destination.
+    pub connections_per_destination: u32,
+}
+
+/// The mailboxes of local users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mailboxes {
+    /// How messages are kept.
+    pub format: MailboxFormat,
+    /// mbox: the directory that holds one file per user, absolute. Maildir: the directory below the user's home,
+    /// relative.
+    pub path: PathBuf,
+}
+
+/// How a mailbox keeps its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailboxFormat {
+    /// One file, `From ` lines in between (RFC 4155, the mboxrd variant).
+    Mbox,
+    /// One file per message.
+    Maildir,
+}

@@ -1,0 +1,1 @@
+//! What host.toml and topology.toml say, as types: JSON Schema, faults with spans.
