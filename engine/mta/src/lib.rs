@@ -1,1 +1,7 @@
 //! The built-in MTA: server, queue, delivery, bounces, DNS.
+//!
+//! SMTP or local submission ─► session ─► policy ─► queue (durable) ─► 250; queue ─► route ─► remote or local ─►
+//! an outcome per recipient. Reads a [`mailstack_runtime::Config`] and nothing else: must not know host.toml, nor
+//! what a generation is.
+
+pub mod message;
