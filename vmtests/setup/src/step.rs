@@ -1,0 +1,70 @@
+//! Steps: a program run with a heading, and what to say when it fails.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// A step that failed: what, and what to do.
+pub type Failure = String;
+
+/// The root of this repository.
+pub fn repository() -> PathBuf {
+    // This file lies two folders below it.
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").components().collect()
+}
+
+/// The directory that cargo builds into.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
+}
+
+/// A program to be run in the repository.
+pub fn program(name: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(name);
+    command.args(arguments).current_dir(repository());
+    command
+}
+
+/// Cargo, in the repository.
+pub fn cargo(arguments: &[&str]) -> Command {
+    program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
+}
+
+/// Runs a program under a heading; its output goes where this one's goes.
+pub fn run(heading: &str, command: &mut Command) -> Result<(), Failure> {
+    println!("\n== {heading}");
+    let started = Instant::now();
+    let status = command.status().map_err(|error| format!("{heading}: {}: {error}", shown(command)))?;
+    if !status.success() {
+        return Err(format!("{heading}: failed ({status}): {}", shown(command)));
+    }
+    println!("== {heading}: {:.1} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Whether a program runs and ends with 0; its output is thrown away.
+pub fn works(command: &mut Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+/// The standard output of a program, without the white space around it.
+pub fn output(command: &mut Command) -> Result<String, Failure> {
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| format!("{}: {error}", shown(command)))?;
+    if !output.status.success() {
+        return Err(format!("failed ({}): {}", output.status, shown(command)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether this process is root's.
+pub fn is_root() -> bool {
+    output(&mut Command::new("id").arg("-u")).is_ok_and(|uid| uid == "0")
+}
