@@ -4,4 +4,5 @@
 //! an outcome per recipient. Reads a [`mailstack_runtime::Config`] and nothing else: must not know host.toml, nor
 //! what a generation is.
 
+pub mod bounce;
 pub mod message;
