@@ -5,4 +5,7 @@
 //! what a generation is.
 
 pub mod bounce;
+pub mod dns;
+pub mod event;
+pub mod host;
 pub mod message;
