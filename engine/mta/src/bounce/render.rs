@@ -27,7 +27,13 @@ pub fn render(
          This is a report in MIME format.\r\n"
     );
     let charset = if text.is_ascii() { "us-ascii" } else { "utf-8" };
-    open_part(&mut notice, &boundary, &format!("text/plain; charset={charset}"), "Notification", text.as_bytes());
+    open_part(
+        &mut notice,
+        &boundary,
+        &format!("text/plain; charset={charset}"),
+        "Notification",
+        text.as_bytes(),
+    );
     notice.push_str(&text);
     let status = status(reporter, stamp, original, fates);
     open_part(&mut notice, &boundary, "message/delivery-status", "Delivery report", b"");
@@ -154,7 +160,11 @@ fn recipient_fields(text: &mut String, reporter: &Reporter, stamp: Stamp, fate: 
     field(text, "Action", fate.action.as_str());
     field(text, "Status", &fate.cause.status);
     if let Some(peer) = fate.cause.peer() {
-        field(text, "Remote-MTA", &format!("dns; {} ([{}]:{})", peer.name, peer.address.ip(), peer.address.port()));
+        field(
+            text,
+            "Remote-MTA",
+            &format!("dns; {} ([{}]:{})", peer.name, peer.address.ip(), peer.address.port()),
+        );
     }
     let diagnostic = match &fate.cause.said {
         Said::Reply { text, .. } => format!("smtp; {text}"),

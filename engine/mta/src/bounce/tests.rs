@@ -24,7 +24,10 @@ fn sent(sender: &str) -> Envelope {
         sender: sender.to_owned().try_into().unwrap(),
         recipients: vec![recipient("nosuch@far.example")],
         arrived: Timestamp(1_794_999_990_000),
-        origin: Origin::Network { peer: "192.0.2.9".parse().unwrap(), hello: "web01.corp.example".to_owned() },
+        origin: Origin::Network {
+            peer: "192.0.2.9".parse().unwrap(),
+            hello: "web01.corp.example".to_owned(),
+        },
         eight_bit: false,
         ret: None,
         envid: None,
@@ -100,7 +103,12 @@ fn who_is_told() {
         ("a@b.example", notify(false, false), Action::Failed, None),
         ("a@b.example", notify(true, false), Action::Failed, None),
         ("a@b.example", None, Action::Delivered, None),
-        ("a@b.example", notify(true, false), Action::Relayed, Some(Addressee::Sender(address("a@b.example")))),
+        (
+            "a@b.example",
+            notify(true, false),
+            Action::Relayed,
+            Some(Addressee::Sender(address("a@b.example"))),
+        ),
         ("", None, Action::Failed, Some(Addressee::Postmaster)),
         ("", notify(false, false), Action::Failed, None),
         ("", notify(true, true), Action::Delivered, None),
@@ -169,11 +177,8 @@ print(json.dumps({
 
 /// Returns None, aloud, where there is no python3.
 fn read_by_python(octets: &[u8]) -> Option<serde_json::Value> {
-    let spawned = Command::new("python3")
-        .args(["-c", READER])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
+    let spawned =
+        Command::new("python3").args(["-c", READER]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = spawned else {
         eprintln!("skipped: no python3 to read the report with");
         return None;

@@ -23,7 +23,12 @@ const MEANINGS: &[(&str, &str)] = &[
 ];
 
 /// The whole text, lines ended by CRLF.
-pub(super) fn text(reporter: &Reporter, original: &Original<'_>, fates: &[Fate<'_>], returned: bool) -> String {
+pub(super) fn text(
+    reporter: &Reporter,
+    original: &Original<'_>,
+    fates: &[Fate<'_>],
+    returned: bool,
+) -> String {
     let mut text = format!("This is the mail system of {}.\n\n", reporter.hostname);
     text.push_str(opening(original, fates));
     for fate in fates {

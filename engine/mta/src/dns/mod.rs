@@ -1,0 +1,247 @@
+//! Names to mail hosts and addresses.
+//!
+//! Owns: the resolver of `etc/resolv.conf`, the names of `etc/hosts`, and what an answer means to a message. May
+//! use hickory-resolver and the two files; never getaddrinfo. Must not know a connection or a queue.
+
+mod hosts;
+mod mx;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use hickory_resolver::config::{ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::parse_resolv_conf;
+use hickory_resolver::{Resolver, TokioResolver};
+use mailstack_smtp::address::DomainName;
+
+pub use hosts::Hosts;
+
+/// The longest that an answer "there is none" is believed.
+const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(300);
+/// The longest that any answer is believed.
+const MAX_TTL: Duration = Duration::from_secs(3600);
+/// Answers kept.
+const CACHE_SIZE: u64 = 1024;
+/// The most mail hosts of one domain that are tried (RFC 5321 5.1 asks for at least two).
+const MAX_EXCHANGERS: usize = 16;
+
+/// The files that a resolver is made of could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}", .path.display())]
+pub struct ResolverError {
+    /// Which file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Why there is nowhere to send to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// The name does not exist, or has neither a mail host nor an address.
+    NoSuchName(DomainName),
+    /// The domain says that it takes no mail (RFC 7505).
+    NullMx(DomainName),
+    /// The best mail host of the domain is this host, and the domain is not local here (RFC 5321 5.1).
+    Loop(DomainName),
+    /// The name service did not answer, or said that it cannot.
+    NoAnswer(DomainName, String),
+}
+
+impl NoRoute {
+    /// RFC 3463 status.
+    pub fn status(&self) -> &'static str {
+        match self {
+            NoRoute::NoSuchName(_) => "5.1.2",
+            NoRoute::NullMx(_) => "5.1.10", // RFC 7505 4.2
+            NoRoute::Loop(_) => "5.4.6",
+            NoRoute::NoAnswer(..) => "4.4.3",
+        }
+    }
+
+    /// Whether another try may end better.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, NoRoute::NoAnswer(..))
+    }
+}
+
+impl fmt::Display for NoRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoRoute::NoSuchName(name) => write!(f, "{name}: host or domain not found"),
+            NoRoute::NullMx(name) => write!(f, "{name} takes no mail (null MX)"),
+            NoRoute::Loop(name) => {
+                write!(f, "mail for {name} loops back to me: this host is its best mail host, yet not local")
+            }
+            NoRoute::NoAnswer(name, why) => write!(f, "{name}: name server failure: {why}"),
+        }
+    }
+}
+
+/// The resolver.
+#[derive(Clone)]
+pub struct Dns {
+    resolver: Option<TokioResolver>,
+    hosts: Hosts,
+}
+
+impl fmt::Debug for Dns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dns").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+impl Dns {
+    /// Reads `etc/resolv.conf` and `etc/hosts` below `root`, or the host's where they are not there. A host
+    /// without a name server knows `etc/hosts` alone.
+    pub fn open(root: &Path) -> Result<Self, ResolverError> {
+        let hosts = Hosts::parse(&read(root, "etc/hosts")?);
+        match parse_resolv_conf(read(root, "etc/resolv.conf")?) {
+            Ok((config, options)) => Ok(Self::new(config, options, hosts)),
+            Err(_) => Ok(Self { resolver: None, hosts }),
+        }
+    }
+
+    /// A resolver of this configuration.
+    pub fn new(config: ResolverConfig, mut options: ResolverOpts, hosts: Hosts) -> Self {
+        options.use_hosts_file = ResolveHosts::Never;
+        options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
+        options.positive_max_ttl = Some(MAX_TTL);
+        options.cache_size = CACHE_SIZE;
+        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
+        Self { resolver: builder.build().ok(), hosts }
+    }
+
+    /// The mail hosts of a domain, the best first; those of equal preference in an order that `random` decides.
+    /// A domain without MX records is its own mail host (RFC 5321 5.1). Hosts that `is_own` holds for, and all
+    /// that are no better, are left out.
+    pub async fn exchangers(
+        &self,
+        domain: &DomainName,
+        is_own: &(dyn Fn(&DomainName) -> bool + Sync),
+        random: u64,
+    ) -> Result<Vec<DomainName>, NoRoute> {
+        let records = match self.lookup(domain, RecordType::MX).await {
+            Ok(records) => records.into_iter().filter_map(mx_record).collect(),
+            Err(NoRoute::NoSuchName(_)) => Vec::new(),
+            // Without a name server at all, as in a container with etc/hosts alone.
+            Err(_) if self.resolver.is_none() && self.hosts.find(domain).is_some() => Vec::new(),
+            Err(fault) => return Err(fault),
+        };
+        let mut ordered = mx::order(domain, records, is_own, random)?;
+        ordered.truncate(MAX_EXCHANGERS);
+        Ok(ordered)
+    }
+
+    /// The addresses of a host, IPv6 and IPv4 by turns. Never empty.
+    pub async fn addresses(&self, host: &DomainName) -> Result<Vec<IpAddr>, NoRoute> {
+        if let Some(addresses) = self.hosts.find(host) {
+            return Ok(by_turns(addresses.to_vec()));
+        }
+        let (v6, v4) = tokio::join!(self.lookup(host, RecordType::AAAA), self.lookup(host, RecordType::A));
+        let found: Vec<IpAddr> =
+            [&v6, &v4].into_iter().flatten().flatten().filter_map(RData::ip_addr).collect();
+        if !found.is_empty() {
+            return Ok(by_turns(found));
+        }
+        match (v6, v4) {
+            (_, Err(fault)) | (Err(fault), _) if fault.is_temporary() => Err(fault),
+            _ => Err(NoRoute::NoSuchName(host.clone())),
+        }
+    }
+
+    async fn lookup(&self, name: &DomainName, kind: RecordType) -> Result<Vec<RData>, NoRoute> {
+        let no_answer = |why: String| NoRoute::NoAnswer(name.clone(), why);
+        let resolver =
+            self.resolver.as_ref().ok_or_else(|| no_answer("no name server is known".to_owned()))?;
+        // A name of one label is completed by the search list, as resolv.conf(5) says; any other is whole.
+        let dot = if name.is_qualified() { "." } else { "" };
+        let query =
+            Name::from_ascii(format!("{name}{dot}")).map_err(|_| NoRoute::NoSuchName(name.clone()))?;
+        match resolver.lookup(query, kind).await {
+            Ok(found) => Ok(found.answers().iter().map(|record| record.data.clone()).collect()),
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) if is_definite(none.response_code) => {
+                Err(NoRoute::NoSuchName(name.clone()))
+            }
+            Err(error) => Err(no_answer(words(&error))),
+        }
+    }
+}
+
+fn is_definite(code: ResponseCode) -> bool {
+    matches!(code, ResponseCode::NXDomain | ResponseCode::NoError)
+}
+
+fn words(error: &NetError) -> String {
+    match error {
+        NetError::Dns(DnsError::ResponseCode(code)) => format!("answered {code}"),
+        NetError::Dns(DnsError::NoRecordsFound(none)) => format!("answered {}", none.response_code),
+        NetError::Timeout => "no answer in time".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The preference and the host; no host for the root, which a null MX names, nor for a name that is none.
+fn mx_record(data: RData) -> Option<(u16, mx::Exchanger)> {
+    let RData::MX(mx) = data else { return None };
+    if mx.exchange.is_root() {
+        return Some((mx.preference, mx::Exchanger::None));
+    }
+    let host = mx.exchange.to_ascii().parse().ok()?;
+    Some((mx.preference, mx::Exchanger::Host(host)))
+}
+
+/// IPv6 first, then by turns: a family without a route costs one failed connect, not all of them.
+fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
+    let longest = v6.len().max(v4.len());
+    (0..longest).flat_map(|at| [v6.get(at), v4.get(at)]).flatten().copied().collect()
+}
+
+/// Reads a file below the root, the host's own where the root has none; empty where there is none at all.
+fn read(root: &Path, path: &str) -> Result<String, ResolverError> {
+    for candidate in [root.join(path), Path::new("/").join(path)] {
+        match fs::read(&candidate) {
+            Ok(octets) => return Ok(String::from_utf8_lossy(&octets).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(ResolverError { path: candidate, source }),
+        }
+    }
+    Ok(String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let ips = |list: &[&str]| list.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let cases: [(&[&str], &[&str]); 4] = [
+            (&["192.0.2.1", "192.0.2.2", "2001:db8::1"], &["2001:db8::1", "192.0.2.1", "192.0.2.2"]),
+            (&["2001:db8::1", "2001:db8::2", "192.0.2.1"], &["2001:db8::1", "192.0.2.1", "2001:db8::2"]),
+            (&["192.0.2.1"], &["192.0.2.1"]),
+            (&[], &[]),
+        ];
+        for (given, wanted) in cases {
+            assert_eq!(by_turns(ips(given)), ips(wanted));
+        }
+    }
+
+    #[test]
+    fn the_files_below_the_root_come_first() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        fs::write(root.path().join("etc/hosts"), "192.0.2.7 mail.test\n").unwrap();
+        assert_eq!(read(root.path(), "etc/hosts").unwrap(), "192.0.2.7 mail.test\n");
+        assert_eq!(read(root.path(), "etc/no-such-file-anywhere").unwrap(), "");
+    }
+}
