@@ -6,4 +6,20 @@
 
 pub use mailstack_smtp::address::{Address, AddressError, Domain, DomainName, ReversePath};
 
+pub use crate::decision::{
+    BadAddress, Client, Expanded, Here, NotAMailbox, RecipientVerdict, Refusal, Route,
+};
+pub use crate::recipient::recipient;
+pub use crate::rewrite::rewrite_header;
+pub use crate::route::route;
+pub use crate::sender::sender;
+
+mod alias;
+mod decision;
+pub mod header;
+mod interpret;
+mod recipient;
+mod rewrite;
+mod route;
 pub mod rules;
+mod sender;

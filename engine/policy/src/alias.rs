@@ -1,0 +1,178 @@
+//! The expansion of local names: aliases, users, and the names that always exist.
+
+use std::collections::BTreeSet;
+
+use mailstack_smtp::address::{Address, Domain};
+
+use crate::decision::{Here, NotAMailbox, Refusal};
+use crate::interpret::{Meaning, interpret};
+use crate::rules::{AliasTarget, Rules};
+
+/// Aliases within aliases (`MaxAliasRecursion`).
+const MAX_DEPTH: usize = 10;
+
+/// Names that a host must take mail for whether or not anyone has them (RFC 5321 4.5.1), lower case.
+const ALWAYS: [&str; 2] = ["postmaster", "mailer-daemon"];
+
+/// Who gets what is sent to them where nothing else says it.
+const OPERATOR: &str = "root";
+
+/// The final recipients of a local address, without repetition. Errors: no such alias or user, a loop.
+pub(crate) fn expand(
+    rules: &Rules,
+    here: Here<'_>,
+    address: Address,
+    user_exists: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Address>, Refusal> {
+    let mut expansion = Expansion { rules, here, user_exists, path: Vec::new(), done: BTreeSet::new() };
+    let mut found = Found::default();
+    expansion.name(&address, &mut found)?;
+    Ok(found.in_order)
+}
+
+/// Final recipients, each once.
+#[derive(Default)]
+struct Found {
+    in_order: Vec<Address>,
+    seen: BTreeSet<Address>,
+}
+
+impl Found {
+    fn add(&mut self, address: Address) {
+        if self.seen.insert(address.clone()) {
+            self.in_order.push(address);
+        }
+    }
+}
+
+struct Expansion<'a> {
+    rules: &'a Rules,
+    here: Here<'a>,
+    user_exists: &'a dyn Fn(&str) -> bool,
+    /// The aliases that led here.
+    path: Vec<&'a str>,
+    /// The aliases that are expanded.
+    done: BTreeSet<&'a str>,
+}
+
+impl<'a> Expansion<'a> {
+    /// A local address that the client wrote.
+    fn name(&mut self, address: &Address, found: &mut Found) -> Result<(), Refusal> {
+        let name = address.local().to_ascii_lowercase();
+        if let Some((alias, targets)) = self.alias(&name) {
+            return self.alias_targets(alias, targets, found);
+        }
+        if let Some(user) = self.user(&name) {
+            found.add(self.mailbox(user, address.domain())?);
+            return Ok(());
+        }
+        if ALWAYS.contains(&name.as_str()) {
+            return self.operator(found);
+        }
+        Err(not_a_mailbox(&name).map_or(Refusal::UserUnknown, Refusal::NotAMailbox))
+    }
+
+    fn operator(&mut self, found: &mut Found) -> Result<(), Refusal> {
+        match self.alias(OPERATOR) {
+            Some((alias, targets)) => self.alias_targets(alias, targets, found),
+            None => {
+                found.add(self.mailbox(OPERATOR, None)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn alias_targets(
+        &mut self,
+        alias: &'a str,
+        targets: &'a [AliasTarget],
+        found: &mut Found,
+    ) -> Result<(), Refusal> {
+        if self.path.contains(&alias) || self.path.len() == MAX_DEPTH {
+            return Err(Refusal::AliasLoop);
+        }
+        if !self.done.insert(alias) {
+            return Ok(());
+        }
+        self.path.push(alias);
+        for target in targets {
+            self.target(target, found)?;
+        }
+        self.path.pop();
+        Ok(())
+    }
+
+    fn target(&mut self, target: &'a AliasTarget, found: &mut Found) -> Result<(), Refusal> {
+        match target {
+            AliasTarget::User(user) => found.add(self.mailbox(&user.to_ascii_lowercase(), None)?),
+            AliasTarget::Address(address) => match interpret(self.rules, self.here, address)? {
+                Meaning::Away(address) => found.add(address),
+                Meaning::Here(address) => self.local_target(&address, found)?,
+            },
+        }
+        Ok(())
+    }
+
+    /// A local name on the right-hand side. One that nobody has is final too: the mail is taken, and returned
+    /// when it cannot be delivered.
+    fn local_target(&mut self, address: &Address, found: &mut Found) -> Result<(), Refusal> {
+        let name = address.local().to_ascii_lowercase();
+        match self.alias(&name) {
+            // `eric: eric, other`: an alias that names itself means the user.
+            Some((alias, _)) if self.path.last() == Some(&alias) => {
+                found.add(self.mailbox(alias, address.domain())?);
+                Ok(())
+            }
+            Some((alias, targets)) => self.alias_targets(alias, targets, found),
+            None => {
+                let user = self.user(&name).unwrap_or(&name);
+                found.add(self.mailbox(user, address.domain())?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The alias of a name, or of what stands in front of its `+detail`.
+    fn alias(&self, name: &str) -> Option<(&'a str, &'a [AliasTarget])> {
+        let find = |name: &str| self.rules.aliases.get_key_value(name);
+        let entry = find(name).or_else(|| match self.is_user(name) {
+            true => None,
+            false => find(without_detail(name)?),
+        })?;
+        Some((entry.0.as_str(), entry.1.as_slice()))
+    }
+
+    /// The user of a name, or of what stands in front of its `+detail`.
+    fn user<'n>(&self, name: &'n str) -> Option<&'n str> {
+        match self.is_user(name) {
+            true => Some(name),
+            false => without_detail(name).filter(|user| self.is_user(user)),
+        }
+    }
+
+    fn is_user(&self, name: &str) -> bool {
+        (self.user_exists)(name)
+    }
+
+    /// The final address of a user: in the local domain that was written, else at this host's name.
+    fn mailbox(&self, user: &str, domain: Option<&Domain>) -> Result<Address, Refusal> {
+        let domain = match domain {
+            Some(domain) if !self.here.is_own_host(domain) => domain.clone(),
+            _ => Domain::Name(self.here.hostname.clone()),
+        };
+        Address::new(user, Some(domain)).map_err(|_| Refusal::UserUnknown)
+    }
+}
+
+fn without_detail(name: &str) -> Option<&str> {
+    name.split_once('+').map(|(user, _)| user).filter(|user| !user.is_empty())
+}
+
+fn not_a_mailbox(name: &str) -> Option<NotAMailbox> {
+    match name.as_bytes().first() {
+        Some(b'|') => Some(NotAMailbox::Program),
+        Some(b'/') => Some(NotAMailbox::File),
+        Some(b':') if name.starts_with(":include:") => Some(NotAMailbox::Include),
+        _ => None,
+    }
+}

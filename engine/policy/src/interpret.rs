@@ -1,0 +1,73 @@
+//! What an address means to a relay: `user%host`, `host!user`, `"user@host"@here`.
+//!
+//! As Sendmail's rulesets 3 and 0 do it: while the domain is this host's, whatever the local part hides is the
+//! address. Nothing is decided here about who may send there.
+
+use mailstack_smtp::address::{Address, AddressError, Domain};
+
+use crate::decision::{BadAddress, Here, Refusal};
+use crate::rules::Rules;
+
+/// Where an address ends up once the names of this host are taken off it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// A name of this host or of one of its domains. No domain: a bare name.
+    Here(Address),
+    /// An address elsewhere.
+    Away(Address),
+}
+
+/// Reads `address` as Sendmail does. Errors: a form that hides no address.
+pub(crate) fn interpret(rules: &Rules, here: Here<'_>, address: &Address) -> Result<Meaning, Refusal> {
+    let mut address = address.clone();
+    // Each turn takes at least one octet off the local part, so this ends.
+    loop {
+        if address.domain().is_some_and(|domain| !here.is_local(rules, domain)) {
+            return Ok(Meaning::Away(address));
+        }
+        match hidden(address.local())? {
+            Some(inner) => address = inner,
+            None => return Ok(Meaning::Here(address)),
+        }
+    }
+}
+
+/// The address that a local part hides, or None where it is a plain name. Errors: a sign without a user or a host.
+pub(crate) fn hidden(local: &str) -> Result<Option<Address>, Refusal> {
+    if !local.contains(['@', '%', '!']) {
+        return Ok(None);
+    }
+    // Quotes within quotes: what another relay would take off, it is safer to take off at once.
+    let plain: String = local.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
+    let text = match plain.strip_prefix('@') {
+        // A source route within the local part. RFC 5321 appendix C: the route is ignored.
+        Some(route) => route.split_once(':').ok_or(bad(BadAddress::InvalidRoute))?.1,
+        None => plain.as_str(),
+    };
+    split(text).map(Some)
+}
+
+/// The last `@` binds first, then the first `!`, then the last `%`.
+fn split(text: &str) -> Result<Address, Refusal> {
+    let (user, host) = text
+        .rsplit_once('@')
+        .or_else(|| text.split_once('!').map(|(host, user)| (user, host)))
+        .or_else(|| text.rsplit_once('%'))
+        .map_or((text, None), |(user, host)| (user, Some(host)));
+    if user.is_empty() {
+        return Err(bad(BadAddress::UserRequired));
+    }
+    let domain = host.map(parse_host).transpose()?;
+    Address::new(user, domain).map_err(|_| bad(BadAddress::InvalidRoute))
+}
+
+fn parse_host(host: &str) -> Result<Domain, Refusal> {
+    host.parse().map_err(|error| match error {
+        AddressError::NoDomain => bad(BadAddress::HostRequired),
+        _ => bad(BadAddress::InvalidRoute),
+    })
+}
+
+fn bad(kind: BadAddress) -> Refusal {
+    Refusal::BadAddress(kind)
+}

@@ -1,0 +1,92 @@
+//! Whether a recipient is taken, and who it is in the end.
+
+use mailstack_smtp::address::{Address, DomainName};
+
+use crate::alias;
+use crate::decision::{Client, Expanded, Here, RecipientVerdict, Refusal};
+use crate::interpret::{Meaning, hidden, interpret};
+use crate::route::mailertable;
+use crate::rules::{Mailer, Rules};
+use crate::sender::qualified;
+
+/// Decides about one recipient of a client, and expands it: aliases, and what a relay reads into an address.
+/// `user_exists` tells whether this host has a user of that (lower-case) name; it is asked only where the host
+/// has mailboxes.
+pub fn recipient(
+    rules: &Rules,
+    here: Here<'_>,
+    client: &Client,
+    to: &Address,
+    user_exists: &dyn Fn(&str) -> bool,
+) -> RecipientVerdict {
+    match resolve(rules, here, client, to, user_exists) {
+        Ok(addresses) => RecipientVerdict::Deliver(marked(addresses, to)),
+        Err(refusal) => RecipientVerdict::Refuse(refusal),
+    }
+}
+
+fn marked(addresses: Vec<Address>, to: &Address) -> Vec<Expanded> {
+    let mark = |address: Address| {
+        let expanded_from = (address != *to).then(|| to.clone());
+        Expanded { address, expanded_from }
+    };
+    addresses.into_iter().map(mark).collect()
+}
+
+fn resolve(
+    rules: &Rules,
+    here: Here<'_>,
+    client: &Client,
+    to: &Address,
+    user_exists: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Address>, Refusal> {
+    match interpret(rules, here, to)? {
+        Meaning::Here(address) if rules.local_mailboxes => {
+            alias::expand(rules, here, address, user_exists)
+        }
+        Meaning::Here(address) if client.may_relay(rules) => Ok(vec![qualified(rules, here, address)]),
+        Meaning::Here(_) => Err(Refusal::RelayingDenied),
+        Meaning::Away(address) => {
+            if !client.may_relay(rules) {
+                permit_foreign(rules, here, &address)?;
+            }
+            away(rules, here, address, user_exists)
+        }
+    }
+}
+
+/// Whether a client that may not relay may send to this address elsewhere: a relay domain, and then whatever the
+/// local part hides must be permitted too, for the next hop may read it.
+fn permit_foreign(rules: &Rules, here: Here<'_>, address: &Address) -> Result<(), Refusal> {
+    let relayed = |name: &DomainName| rules.relay_domains.iter().any(|domain| name.is_within(domain));
+    if !address.domain_name().is_some_and(relayed) {
+        return Err(Refusal::RelayingDenied);
+    }
+    match hidden(address.local())? {
+        None => Ok(()),
+        Some(inner) => match interpret(rules, here, &inner)? {
+            Meaning::Here(_) => Ok(()),
+            Meaning::Away(inner) => permit_foreign(rules, here, &inner),
+        },
+    }
+}
+
+/// What the `mailertable` makes of an address elsewhere before it is queued.
+fn away(
+    rules: &Rules,
+    here: Here<'_>,
+    address: Address,
+    user_exists: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Address>, Refusal> {
+    match address.domain_name().and_then(|name| mailertable(rules, name)) {
+        Some(Mailer::Local { user }) if rules.local_mailboxes => {
+            let name = user.as_deref().unwrap_or(address.local());
+            let local = Address::new(name, None).map_err(|_| Refusal::UserUnknown)?;
+            alias::expand(rules, here, local, user_exists)
+        }
+        Some(Mailer::Error { code, enhanced, text }) => {
+            Err(Refusal::MailerError { code: *code, enhanced: enhanced.clone(), text: text.clone() })
+        }
+        Some(Mailer::Smtp { .. } | Mailer::Local { .. }) | None => Ok(vec![address]),
+    }
+}
