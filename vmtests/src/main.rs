@@ -1,1 +1,90 @@
-fn main() {}
+//! Topologies of real hosts: brings them up, sends mail through them, says what arrived.
+//!
+//! `mailstack-vmtests run FILE…` runs topologies at a level of proof. Runs the built `mailstack`, talks to it as
+//! users and peers do, and links no part of the MTA. The hidden commands are this program in another part: the
+//! first process of a host, a program entering one, the name server, the SMTP client.
+
+mod backend;
+mod dns;
+mod mailbox;
+mod netns;
+mod talk;
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use netns::host::{self, HostSpec, User};
+use netns::namespaces as ns;
+
+/// Brings up the hosts of a topology, sends mail through them and checks what arrives.
+#[derive(Parser)]
+#[command(name = "mailstack-vmtests", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(hide = true)]
+    Host,
+    #[command(hide = true)]
+    HostFirstProcess { root: PathBuf },
+    #[command(hide = true)]
+    Enter {
+        pid: u32,
+        user: String,
+        id: u32,
+        home: PathBuf,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    #[command(hide = true)]
+    ServeDns { pid: u32 },
+    #[command(hide = true)]
+    Talk { pid: u32 },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Host => input().and_then(|spec: HostSpec| host::start(&spec)),
+        Command::HostFirstProcess { root } => host::first_process(&root),
+        Command::Enter { pid, user, id, home, command } => {
+            host::enter(pid, &User { name: user, id, home }, &command)
+        }
+        Command::ServeDns { pid } => serve_dns(pid),
+        Command::Talk { pid } => talk_from(pid),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("mailstack-vmtests: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn serve_dns(pid: u32) -> io::Result<ExitCode> {
+    ns::die_with_parent()?;
+    ns::join_network(pid)?;
+    let ready = || {
+        // The runner waits for this line.
+        println!("ready");
+        let _ = io::stdout().flush();
+    };
+    dns::serve(&input()?, ready).map_err(io::Error::other)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn talk_from(pid: u32) -> io::Result<ExitCode> {
+    ns::die_with_parent()?;
+    ns::join_network(pid)?;
+    serde_json::to_writer(io::stdout(), &talk::talk(&input()?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn input<T: serde::de::DeserializeOwned>() -> io::Result<T> {
+    let mut json = String::new();
+    io::stdin().read_to_string(&mut json)?;
+    Ok(serde_json::from_str(&json)?)
+}

@@ -1,0 +1,347 @@
+//! The network-namespace level: every host is a set of namespaces on this machine, joined by bridges.
+//!
+//! The runner itself is process 1 of a world of its own ([`namespaces::run_in_new_world`]); bridges, hosts and the
+//! name server live in it and end with it. `ip` (iproute2) makes the links. Needs root.
+
+pub mod host;
+pub mod namespaces;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::backend::{Backend, BackendError, HostPlan, Program, World};
+use crate::dns::Service;
+use crate::talk::{Script, Transcript};
+use host::{HostSpec, User};
+
+/// The name server's place among the hosts.
+const NAME_SERVER: &str = "dns";
+/// The first user id of a topology's users.
+const FIRST_USER: u32 = 1000;
+
+/// Hosts in namespaces.
+pub struct Netns {
+    world: World,
+    dir: PathBuf,
+    common: PathBuf,
+    running: BTreeMap<String, RunningHost>,
+    name_servers: BTreeMap<String, IpAddr>,
+    // Ends with this value.
+    _name_server: Option<Killed>,
+}
+
+struct RunningHost {
+    first: u32,
+    _process: Killed,
+}
+
+/// A process that is killed and reaped when this goes.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing left to do.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Netns {
+    /// Prepares networks and the name server in the namespaces of this process. `dir` is empty and holds all that
+    /// hosts write; `mailstack` is the binary under test.
+    pub fn build(world: World, dir: &Path, mailstack: &Path) -> Result<Self, BackendError> {
+        let common = dir.join("common");
+        let bin = common.join("usr/bin");
+        fs::create_dir_all(&bin).map_err(BackendError::io(format!("make {}", bin.display())))?;
+        fs::copy(mailstack, bin.join("mailstack"))
+            .map_err(BackendError::io(format!("take the binary under test, {}", mailstack.display())))?;
+        ip("link set lo up")?;
+        for network in world.networks.keys() {
+            ip(&format!("link add {} type bridge", bridge(network)))?;
+            ip(&format!("link set {} up", bridge(network)))?;
+        }
+        let name_servers =
+            world.networks.iter().map(|(name, &(first, _))| (name.clone(), name_server(first))).collect();
+        let mut netns = Self {
+            world,
+            dir: dir.to_owned(),
+            common,
+            running: BTreeMap::new(),
+            name_servers,
+            _name_server: None,
+        };
+        netns.start_name_server()?;
+        Ok(netns)
+    }
+
+    fn start_name_server(&mut self) -> Result<(), BackendError> {
+        let plan = HostPlan {
+            fqdn: "dns.invalid".to_owned(),
+            addresses: self.name_servers.clone(),
+            users: Vec::new(),
+            declaration: None,
+        };
+        self.start(NAME_SERVER, &plan)?;
+        let addresses = self.name_servers.values().map(|&ip| SocketAddr::new(ip, 53)).collect();
+        let service = Service { addresses, zones: self.world.zones.clone() };
+        let first = self.first_process(NAME_SERVER)?;
+        let mut child = this_program(&["serve-dns", &first.to_string()], &service, Stdio::inherit())?;
+        wait_for_line(&mut child, "the name server")?;
+        self._name_server = Some(Killed(child));
+        Ok(())
+    }
+
+    fn start(&mut self, name: &str, plan: &HostPlan) -> Result<(), BackendError> {
+        let spec = self.spec(name, plan);
+        let mut child = this_program(&["host"], &spec, Stdio::inherit())?;
+        let line = wait_for_line(&mut child, name)?;
+        let first = line
+            .trim()
+            .parse()
+            .map_err(|_| BackendError::Missing(format!("{name}: did not start: {line}")))?;
+        self.running.insert(name.to_owned(), RunningHost { first, _process: Killed(child) });
+        for (at, (network, address)) in plan.addresses.iter().enumerate() {
+            self.connect(name, first, at, network, *address)?;
+        }
+        Ok(())
+    }
+
+    fn connect(
+        &self,
+        name: &str,
+        first: u32,
+        at: usize,
+        network: &str,
+        address: IpAddr,
+    ) -> Result<(), BackendError> {
+        let unknown = || BackendError::Unknown { kind: "network", name: network.to_owned() };
+        let (_, prefix) = self.world.networks.get(network).ok_or_else(unknown)?;
+        let outer = link_name(&format!("{name}.{at}"));
+        ip(&format!("link add {outer} type veth peer name eth{at} netns {first}"))?;
+        ip(&format!("link set {outer} master {} up", bridge(network)))?;
+        let inside = |words: &str| {
+            let words = format!("--net=/proc/{first}/ns/net ip {words}");
+            host::run("nsenter", &words.split(' ').collect::<Vec<_>>())
+                .map_err(BackendError::io(words.clone()))
+        };
+        // Without duplicate address detection, which would keep an IPv6 address from use for a second.
+        let nodad = if address.is_ipv6() { " nodad" } else { "" };
+        inside(&format!("addr add {address}/{prefix} dev eth{at}{nodad}"))?;
+        inside(&format!("link set eth{at} up"))
+    }
+
+    fn spec(&self, name: &str, plan: &HostPlan) -> HostSpec {
+        let short = plan.fqdn.split('.').next().unwrap_or(name);
+        let own = plan.addresses.values().map(|address| format!("{address} {} {short}\n", plan.fqdn));
+        let hosts = format!("127.0.0.1 localhost\n::1 localhost\n{}", own.collect::<String>());
+        let servers = plan.addresses.keys().filter_map(|network| self.name_servers.get(network));
+        let servers: String = servers.map(|server| format!("nameserver {server}\n")).collect();
+        let resolv = format!("{servers}options timeout:2 attempts:2\n");
+        let mut files = vec![("/etc/hosts".into(), hosts), ("/etc/resolv.conf".into(), resolv)];
+        files.extend(plan.declaration.clone().map(|text| (PathBuf::from("/etc/mailstack/host.toml"), text)));
+        HostSpec {
+            name: plan.fqdn.clone(),
+            dir: self.dir.join(name),
+            common: self.common.clone(),
+            files,
+            users: accounts(&plan.users),
+        }
+    }
+
+    fn first_process(&self, host: &str) -> Result<u32, BackendError> {
+        let unknown = || BackendError::Unknown { kind: "running host", name: host.to_owned() };
+        self.running.get(host).map(|running| running.first).ok_or_else(unknown)
+    }
+
+    fn user(&self, host: &str, name: &str) -> Result<User, BackendError> {
+        if name == "root" {
+            return Ok(User { name: name.to_owned(), id: 0, home: "/root".into() });
+        }
+        let users = self.plan(host)?.users.as_slice();
+        let found = accounts(users).into_iter().find(|user| user.name == name);
+        found.ok_or_else(|| BackendError::Unknown { kind: "user", name: format!("{name} on {host}") })
+    }
+
+    fn plan(&self, host: &str) -> Result<&HostPlan, BackendError> {
+        let unknown = || BackendError::Unknown { kind: "host", name: host.to_owned() };
+        self.world.hosts.get(host).ok_or_else(unknown)
+    }
+}
+
+impl Backend for Netns {
+    fn up(&mut self, host: &str) -> Result<(), BackendError> {
+        let plan = self.plan(host)?.clone();
+        self.start(host, &plan)
+    }
+
+    fn down(&mut self, host: &str) -> Result<(), BackendError> {
+        let unknown = || BackendError::Unknown { kind: "running host", name: host.to_owned() };
+        self.running.remove(host).map(drop).ok_or_else(unknown)
+    }
+
+    fn run(&self, host: &str, programs: &[Program], deadline: Duration) -> Result<Vec<Output>, BackendError> {
+        let first = self.first_process(host)?.to_string();
+        let until = Instant::now() + deadline;
+        let started = programs.iter().map(|program| {
+            let user = self.user(host, &program.user)?;
+            let (id, home) = (user.id.to_string(), user.home.display().to_string());
+            let mut words = vec!["enter", &first, &user.name, &id, &home, "--"];
+            words.extend(program.command.iter().map(String::as_str));
+            let mut child = spawn(&words, Stdio::piped())?;
+            feed(&mut child, program.input.clone());
+            Ok(child)
+        });
+        let started = started.collect::<Result<Vec<_>, BackendError>>()?;
+        started
+            .into_iter()
+            .zip(programs)
+            .map(|(child, program)| finish(host, child, program, until))
+            .collect()
+    }
+
+    fn talk(&self, host: &str, script: &Script) -> Result<Transcript, BackendError> {
+        let first = self.first_process(host)?.to_string();
+        let child = this_program(&["talk", &first], script, Stdio::inherit())?;
+        let output = child.wait_with_output().map_err(BackendError::io("wait for the SMTP client"))?;
+        let json =
+            |error: serde_json::Error| BackendError::io("read what the SMTP client said")(error.into());
+        serde_json::from_slice(&output.stdout).map_err(json)
+    }
+
+    fn get(&self, host: &str, path: &str) -> Result<Option<Vec<u8>>, BackendError> {
+        let path = self.tree(host)?.join(path.trim_start_matches('/'));
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BackendError::io(format!("read {}", path.display()))(error)),
+        }
+    }
+
+    fn tree(&self, host: &str) -> Result<PathBuf, BackendError> {
+        self.plan(host).map(|_| self.dir.join(host).join("upper"))
+    }
+}
+
+fn accounts(names: &[String]) -> Vec<User> {
+    let user =
+        |(name, id): (&String, u32)| User { name: name.clone(), id, home: Path::new("/home").join(name) };
+    names.iter().zip(FIRST_USER..).map(user).collect()
+}
+
+/// The address of the name server in a network: near the end of its last octet, where no topology puts a host.
+fn name_server(first: IpAddr) -> IpAddr {
+    match first {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            IpAddr::from([a, b, c, 253])
+        }
+        IpAddr::V6(v6) => {
+            let mut segments = v6.segments();
+            segments[7] = 0xfffd;
+            IpAddr::from(segments)
+        }
+    }
+}
+
+fn bridge(network: &str) -> String {
+    link_name(&format!("net-{network}"))
+}
+
+/// A link's name may have fifteen octets; what is longer is told apart by a number made from it.
+fn link_name(name: &str) -> String {
+    if name.len() <= 15 {
+        return name.to_owned();
+    }
+    let sum = name.bytes().fold(5381_u32, |sum, byte| sum.wrapping_mul(33) ^ u32::from(byte));
+    format!("{}{sum:08x}", name.get(..7).unwrap_or("link-"))
+}
+
+fn ip(words: &str) -> Result<(), BackendError> {
+    host::run("ip", &words.split(' ').collect::<Vec<_>>()).map_err(BackendError::io(format!("ip {words}")))
+}
+
+/// Starts this program in another part, with a value as JSON on its standard input.
+fn this_program(words: &[&str], value: &impl serde::Serialize, stderr: Stdio) -> Result<Child, BackendError> {
+    let mut child = spawn(words, stderr)?;
+    let json = serde_json::to_vec(value).map_err(|error| BackendError::io("write JSON")(error.into()))?;
+    feed(&mut child, json);
+    Ok(child)
+}
+
+fn spawn(words: &[&str], stderr: Stdio) -> Result<Child, BackendError> {
+    let program = std::env::current_exe().map_err(BackendError::io("find this program"))?;
+    Command::new(program)
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()
+        .map_err(BackendError::io(format!("start {}", words.join(" "))))
+}
+
+/// Writes the input from a thread of its own: a program may print more than a pipe holds before it reads.
+fn feed(child: &mut Child, input: Vec<u8>) {
+    if let Some(mut pipe) = child.stdin.take() {
+        // A program that ends without reading its input is not this side's failure.
+        std::thread::spawn(move || drop(pipe.write_all(&input)));
+    }
+}
+
+fn wait_for_line(child: &mut Child, who: &str) -> Result<String, BackendError> {
+    let mut line = String::new();
+    if let Some(out) = child.stdout.as_mut() {
+        BufReader::new(out).read_line(&mut line).map_err(BackendError::io(format!("start {who}")))?;
+    }
+    if line.is_empty() { Err(BackendError::Missing(format!("{who} did not start"))) } else { Ok(line) }
+}
+
+/// Collects a program's output and end; kills it at the deadline, which shows as its status.
+fn finish(host: &str, mut child: Child, program: &Program, until: Instant) -> Result<Output, BackendError> {
+    let command = program.command.join(" ");
+    let failed = |source| BackendError::Io { what: format!("{host}: {command}"), source };
+    let reader = |pipe: Option<Box<dyn Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes)).map(|_| bytes)
+        })
+    };
+    let stdout = reader(child.stdout.take().map(|pipe| Box::new(pipe) as _));
+    let stderr = reader(child.stderr.take().map(|pipe| Box::new(pipe) as _));
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if Instant::now() >= until {
+            child.kill().map_err(failed)?;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let join = |thread: std::thread::JoinHandle<std::io::Result<Vec<u8>>>| {
+        thread.join().unwrap_or_else(|_| Err(std::io::Error::other("reader"))).map_err(failed)
+    };
+    Ok(Output { status, stdout: join(stdout)?, stderr: join(stderr)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_names_fit_and_differ() {
+        let (a, b) = (link_name("internalmail-one.0"), link_name("internalmail-two.0"));
+        assert!(a.len() <= 15 && b.len() <= 15 && a != b);
+        assert_eq!(link_name("web01.0"), "web01.0");
+    }
+
+    #[test]
+    fn the_name_server_lies_in_its_network() {
+        let server = |text: &str| text.parse().map(name_server).map(|ip: IpAddr| ip.to_string());
+        assert_eq!(server("192.168.10.0").as_deref(), Ok("192.168.10.253"));
+        assert_eq!(server("2001:db8:1::").as_deref(), Ok("2001:db8:1::fffd"));
+    }
+}
