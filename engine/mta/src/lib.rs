@@ -5,6 +5,7 @@
 //! what a generation is.
 
 pub mod bounce;
+pub mod delivery;
 pub mod dns;
 pub mod event;
 pub mod host;

@@ -8,7 +8,7 @@ mod mx;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -20,6 +20,8 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::parse_resolv_conf;
 use hickory_resolver::{Resolver, TokioResolver};
 use mailstack_smtp::address::DomainName;
+
+use crate::host::Root;
 
 pub use hosts::Hosts;
 
@@ -99,11 +101,11 @@ impl fmt::Debug for Dns {
 }
 
 impl Dns {
-    /// Reads `etc/resolv.conf` and `etc/hosts` below `root`, or the host's where they are not there. A host
-    /// without a name server knows `etc/hosts` alone.
-    pub fn open(root: &Path) -> Result<Self, ResolverError> {
-        let hosts = Hosts::parse(&read(root, "etc/hosts")?);
-        match parse_resolv_conf(read(root, "etc/resolv.conf")?) {
+    /// Reads `etc/resolv.conf` and `etc/hosts` of the tree, or the host's where it has none. A host without a
+    /// name server knows `etc/hosts` alone.
+    pub fn open(root: &Root) -> Result<Self, ResolverError> {
+        let hosts = Hosts::parse(&read(root.etc("hosts"))?);
+        match parse_resolv_conf(read(root.etc("resolv.conf"))?) {
             Ok((config, options)) => Ok(Self::new(config, options, hosts)),
             Err(_) => Ok(Self { resolver: None, hosts }),
         }
@@ -206,16 +208,13 @@ fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     (0..longest).flat_map(|at| [v6.get(at), v4.get(at)]).flatten().copied().collect()
 }
 
-/// Reads a file below the root, the host's own where the root has none; empty where there is none at all.
-fn read(root: &Path, path: &str) -> Result<String, ResolverError> {
-    for candidate in [root.join(path), Path::new("/").join(path)] {
-        match fs::read(&candidate) {
-            Ok(octets) => return Ok(String::from_utf8_lossy(&octets).into_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(ResolverError { path: candidate, source }),
-        }
+/// Reads a file; empty where there is none.
+fn read(path: PathBuf) -> Result<String, ResolverError> {
+    match fs::read(&path) {
+        Ok(octets) => Ok(String::from_utf8_lossy(&octets).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(source) => Err(ResolverError { path, source }),
     }
-    Ok(String::new())
 }
 
 #[cfg(test)]
@@ -234,14 +233,5 @@ mod tests {
         for (given, wanted) in cases {
             assert_eq!(by_turns(ips(given)), ips(wanted));
         }
-    }
-
-    #[test]
-    fn the_files_below_the_root_come_first() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("etc")).unwrap();
-        fs::write(root.path().join("etc/hosts"), "192.0.2.7 mail.test\n").unwrap();
-        assert_eq!(read(root.path(), "etc/hosts").unwrap(), "192.0.2.7 mail.test\n");
-        assert_eq!(read(root.path(), "etc/no-such-file-anywhere").unwrap(), "");
     }
 }

@@ -1,0 +1,90 @@
+//! Mailboxes of this host: mbox files and Maildirs.
+//!
+//! Owns: the form in which a message lies in a mailbox, its locks, and what makes it durable there. May use files,
+//! with the rights of whoever calls. Must not know users, privileges, a queue or a socket.
+
+mod lock;
+mod maildir;
+mod mbox;
+mod text;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::message::Timestamp;
+
+pub use maildir::Maildir;
+pub use mbox::Mbox;
+pub use text::has_been_delivered_to;
+
+/// What a mailbox records of the envelope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The reverse-path without brackets; empty for the null sender.
+    pub sender: String,
+    /// The recipient's address (`Delivered-To:`).
+    pub delivered_to: String,
+    /// When it is delivered.
+    pub at: Timestamp,
+}
+
+/// Why a message does not lie in a mailbox. Nothing of it does.
+#[derive(Debug, thiserror::Error)]
+pub enum MailboxError {
+    /// Another program held the lock all the time.
+    #[error("{} is locked", .path.display())]
+    Locked {
+        /// The mailbox.
+        path: PathBuf,
+    },
+    /// A link, a directory, a file with several names or of a foreign owner.
+    #[error("{} is {what}", .path.display())]
+    Refused {
+        /// The mailbox.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A file operation failed.
+    #[error("cannot {operation} {}: {source}", .path.display())]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The message could not be read.
+    #[error("the message could not be read: {0}")]
+    Body(io::Error),
+}
+
+impl MailboxError {
+    /// RFC 3463 status. Always temporary: the message waits until somebody has put the mailbox right.
+    pub fn status(&self) -> &'static str {
+        match self {
+            MailboxError::File { source, .. } if is_full(source) => "4.2.2",
+            MailboxError::Locked { .. } | MailboxError::Refused { .. } | MailboxError::File { .. } => "4.2.0",
+            MailboxError::Body(_) => "4.3.0",
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Adds operation and path to an error.
+fn at(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> MailboxError {
+    move |source| MailboxError::File { operation, path: path.to_owned(), source }
+}
+
+fn sync_directory(path: &Path) -> Result<(), MailboxError> {
+    std::fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(at("sync", path))
+}
+
+#[cfg(test)]
+mod tests;
