@@ -10,3 +10,5 @@ pub mod dns;
 pub mod event;
 pub mod host;
 pub mod message;
+pub mod queue;
+pub mod spool;

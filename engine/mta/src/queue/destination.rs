@@ -1,0 +1,34 @@
+//! What the schedule groups recipients by.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use mailstack_policy::DomainName;
+use mailstack_policy::rules::NextHop;
+
+/// Where a recipient goes next, as far as it decides what is delivered together and what waits together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Destination {
+    /// A mailbox of this host.
+    Local,
+    /// The first of these that takes it.
+    Hops(Vec<NextHop>),
+    /// The exchangers of a domain.
+    Mx(DomainName),
+    /// An address literal.
+    Literal(IpAddr),
+    /// Nowhere: the delivery finds the reason again and fails the recipient.
+    Nowhere,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Local => f.write_str("local"),
+            Destination::Hops(hops) => write!(f, "hops {hops:?}"),
+            Destination::Mx(domain) => domain.fmt(f),
+            Destination::Literal(address) => write!(f, "[{address}]"),
+            Destination::Nowhere => f.write_str("nowhere"),
+        }
+    }
+}
