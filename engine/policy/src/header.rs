@@ -3,6 +3,10 @@
 //! A header block is everything before the empty line; that line and what is behind it may be there and is left
 //! alone. Nothing is refused here: what is no field is passed over.
 
+use std::ops::Range;
+
+use mailstack_smtp::address::{Address, AddressError};
+
 /// What a server must know of a header block before it queues the message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -81,6 +85,16 @@ impl<'h> Iterator for Fields<'h> {
             }
         }
     }
+}
+
+/// The addresses of an address list, the body of a `To:` say. Errors: a list or an address in it that cannot be
+/// read. Addresses with white space, comments or a source route within are passed over.
+pub fn addresses(body: &[u8]) -> Result<Vec<Address>, AddressError> {
+    let place_to_address = |place: Result<Range<usize>, _>| {
+        let place = place.map_err(|_| AddressError::BadSyntax)?;
+        str::from_utf8(&body[place]).map_err(|_| AddressError::BadSyntax)?.parse()
+    };
+    crate::address_list::addresses(body).map(place_to_address).collect()
 }
 
 /// The octets of the first line and of those that continue it.

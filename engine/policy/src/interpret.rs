@@ -39,12 +39,11 @@ pub(crate) fn hidden(local: &str) -> Result<Option<Address>, Refusal> {
     }
     // Quotes within quotes: what another relay would take off, it is safer to take off at once.
     let plain: String = local.chars().filter(|c| !matches!(c, '"' | '\\')).collect();
-    let text = match plain.strip_prefix('@') {
-        // A source route within the local part. RFC 5321 appendix C: the route is ignored.
-        Some(route) => route.split_once(':').ok_or(bad(BadAddress::InvalidRoute))?.1,
-        None => plain.as_str(),
-    };
-    split(text).map(Some)
+    // A source route within the local part: a next hop that obeys it would be a relay (RFC 5321 appendix C).
+    if plain.starts_with('@') {
+        return Err(bad(BadAddress::InvalidRoute));
+    }
+    split(&plain).map(Some)
 }
 
 /// The last `@` binds first, then the first `!`, then the last `%`.

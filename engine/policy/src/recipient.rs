@@ -41,9 +41,7 @@ fn resolve(
     user_exists: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Address>, Refusal> {
     match interpret(rules, here, to)? {
-        Meaning::Here(address) if rules.local_mailboxes => {
-            alias::expand(rules, here, address, user_exists)
-        }
+        Meaning::Here(address) if rules.local_mailboxes => alias::expand(rules, here, address, user_exists),
         Meaning::Here(address) if client.may_relay(rules) => Ok(vec![qualified(rules, here, address)]),
         Meaning::Here(_) => Err(Refusal::RelayingDenied),
         Meaning::Away(address) => {
