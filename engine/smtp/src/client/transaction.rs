@@ -1,0 +1,97 @@
+//! One transaction under way: what is still to be said, and what was said to whom.
+
+use super::{Extensions, Outcome, Stage, Transaction};
+use crate::command::{RcptRequest, is_value};
+use crate::reply::Reply;
+
+/// A transaction under way.
+#[derive(Debug)]
+pub(super) struct Progress {
+    transaction: Transaction,
+    /// Per recipient; None: no reply about it yet, or accepted at RCPT and nothing final.
+    outcomes: Vec<Option<Outcome>>,
+    /// Replies to RCPT that came.
+    answered: usize,
+}
+
+impl Progress {
+    pub(super) fn new(transaction: Transaction) -> Self {
+        let outcomes = vec![None; transaction.recipients.len()];
+        Self { transaction, outcomes, answered: 0 }
+    }
+
+    pub(super) fn write_mail(&self, offered: &Extensions, out: &mut Vec<u8>) {
+        let Transaction { from, size, eight_bit, ret, envid, .. } = &self.transaction;
+        push(out, &format!("MAIL FROM:{from}"));
+        if let Some(size) = size.filter(|_| offered.size) {
+            push(out, &format!(" SIZE={size}"));
+        }
+        if *eight_bit {
+            push(out, " BODY=8BITMIME");
+        }
+        if let Some(ret) = ret.filter(|_| offered.dsn) {
+            push(out, &format!(" RET={}", ret.as_str()));
+        }
+        if let Some(envid) = envid.as_ref().filter(|envid| offered.dsn && is_value(envid)) {
+            push(out, &format!(" ENVID={envid}"));
+        }
+        push(out, "\r\n");
+    }
+
+    pub(super) fn write_all_rcpt(&self, offered: &Extensions, out: &mut Vec<u8>) {
+        self.transaction.recipients.iter().for_each(|recipient| write_rcpt(recipient, offered, out));
+    }
+
+    /// Writes RCPT for the next recipient that has no reply; false when there is none.
+    pub(super) fn write_next_rcpt(&self, offered: &Extensions, out: &mut Vec<u8>) -> bool {
+        let next = self.transaction.recipients.get(self.answered);
+        next.map(|recipient| write_rcpt(recipient, offered, out)).is_some()
+    }
+
+    /// Takes the reply to the next RCPT; true if it was the last.
+    pub(super) fn rcpt_reply(&mut self, reply: Reply) -> bool {
+        if let Some(slot) = self.outcomes.get_mut(self.answered) {
+            let free = slot.is_none() && !reply.is_positive();
+            *slot = if free { Some(Outcome::Refused { stage: Stage::Rcpt, reply }) } else { slot.take() };
+        }
+        self.answered += 1;
+        self.answered >= self.outcomes.len()
+    }
+
+    /// Whether some recipient is still to get the message.
+    pub(super) fn any_open(&self) -> bool {
+        self.outcomes.iter().any(Option::is_none)
+    }
+
+    /// Gives every open recipient the same outcome.
+    pub(super) fn settle(&mut self, outcome: &Outcome) {
+        self.outcomes.iter_mut().filter(|slot| slot.is_none()).for_each(|slot| *slot = Some(outcome.clone()));
+    }
+
+    /// Gives the first open recipient its outcome (RFC 2033 4.2: one reply per accepted recipient, in order).
+    pub(super) fn settle_first(&mut self, outcome: Outcome) {
+        if let Some(slot) = self.outcomes.iter_mut().find(|slot| slot.is_none()) {
+            *slot = Some(outcome);
+        }
+    }
+
+    /// The outcomes; a recipient that is still open has no answer to `stage`.
+    pub(super) fn finish(self, stage: Stage) -> Vec<Outcome> {
+        self.outcomes.into_iter().map(|slot| slot.unwrap_or(Outcome::NoAnswer { stage })).collect()
+    }
+}
+
+fn write_rcpt(recipient: &RcptRequest, offered: &Extensions, out: &mut Vec<u8>) {
+    push(out, &format!("RCPT TO:<{}>", recipient.to));
+    if let Some(notify) = recipient.notify.filter(|_| offered.dsn) {
+        push(out, &format!(" NOTIFY={notify}"));
+    }
+    if let Some(orcpt) = recipient.orcpt.as_ref().filter(|orcpt| offered.dsn && is_value(orcpt)) {
+        push(out, &format!(" ORCPT={orcpt}"));
+    }
+    push(out, "\r\n");
+}
+
+fn push(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}

@@ -1,0 +1,238 @@
+//! Commands, read from a line (RFC 5321 4.1.1).
+//!
+//! Owns: what a command line says, and the reply to one that says nothing. Must not know in which order commands
+//! may come: that is the session's.
+
+use crate::address::{Address, AddressError, ReversePath};
+use crate::reply::{Enhanced, Reply};
+
+mod params;
+mod path;
+
+pub use params::{Body, Notify, Ret, is_value};
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// HELO or EHLO.
+    Hello {
+        /// What the client calls itself: letters, digits and `.-_:[]#`.
+        name: String,
+        /// EHLO.
+        extended: bool,
+    },
+    /// MAIL.
+    Mail(MailRequest),
+    /// RCPT.
+    Rcpt(RcptRequest),
+    /// DATA.
+    Data,
+    /// RSET.
+    Reset,
+    /// NOOP, with whatever stands behind it.
+    Noop,
+    /// QUIT.
+    Quit,
+    /// VRFY and its argument.
+    Verify(String),
+    /// EXPN and its argument.
+    Expand(String),
+    /// HELP.
+    Help,
+    /// ETRN and its argument.
+    Etrn(String),
+}
+
+/// What MAIL asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailRequest {
+    /// Where bounces go.
+    pub from: ReversePath,
+    /// `SIZE`, in octets.
+    pub size: Option<u64>,
+    /// `BODY`, where it was said.
+    pub body: Option<Body>,
+    /// Whether `BODY=8BITMIME` was said.
+    pub eight_bit: bool,
+    /// `RET`.
+    pub ret: Option<Ret>,
+    /// `ENVID`, as it came (xtext).
+    pub envid: Option<String>,
+    /// `AUTH=`, as it came (xtext, or `<>`).
+    pub auth: Option<String>,
+}
+
+impl MailRequest {
+    /// A request without parameters.
+    pub fn new(from: ReversePath) -> Self {
+        Self { from, size: None, body: None, eight_bit: false, ret: None, envid: None, auth: None }
+    }
+}
+
+/// What RCPT asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RcptRequest {
+    /// The recipient; a bare name has no domain.
+    pub to: Address,
+    /// `NOTIFY`.
+    pub notify: Option<Notify>,
+    /// `ORCPT`, as it came (`rfc822;` and xtext).
+    pub orcpt: Option<String>,
+}
+
+impl RcptRequest {
+    /// A request without parameters.
+    pub fn new(to: Address) -> Self {
+        Self { to, notify: None, orcpt: None }
+    }
+}
+
+/// Why a line is no command. The client is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No command has this name.
+    #[error("Command unrecognized: \"{0}\"")]
+    Unrecognized(String),
+    /// A command that is known, and not offered.
+    #[error("Command not implemented: \"{0}\"")]
+    NotImplemented(&'static str),
+    /// A word that must be there is not.
+    #[error("Syntax error in parameters scanning \"{0}\"")]
+    Syntax(&'static str),
+    /// A command without the argument that it needs.
+    #[error("{0} requires domain address")]
+    NoName(&'static str),
+    /// HELO or EHLO with what cannot be a name.
+    #[error("Invalid domain name")]
+    BadName,
+    /// VRFY, EXPN or ETRN of nothing.
+    #[error("Argument required")]
+    NoArgument,
+    /// A path that holds no address.
+    #[error("{text}... {why}")]
+    BadAddress {
+        /// The path, as it came.
+        text: String,
+        /// What is wrong with it.
+        why: AddressError,
+    },
+    /// An address beyond ASCII, where SMTPUTF8 is not in use.
+    #[error("Address requires SMTPUTF8")]
+    NotAscii,
+    /// A parameter that nobody knows.
+    #[error("{0} parameter unrecognized")]
+    UnknownParameter(String),
+    /// A parameter with a wrong value, or given twice.
+    #[error("Syntax error in parameter {0}")]
+    BadParameter(String),
+    /// A control character.
+    #[error("Control characters are not allowed in a command")]
+    Control,
+}
+
+impl CommandError {
+    /// The reply to such a line, with the codes that Sendmail uses.
+    pub fn reply(&self) -> Reply {
+        let (code, enhanced) = match self {
+            CommandError::Unrecognized(_) => (500, Enhanced(5, 5, 1)),
+            CommandError::Control => (500, Enhanced(5, 5, 2)),
+            CommandError::NotImplemented(_) => (502, Enhanced(5, 5, 1)),
+            CommandError::Syntax(_) | CommandError::NoArgument => (501, Enhanced(5, 5, 2)),
+            CommandError::NoName(_) | CommandError::BadName => (501, Enhanced(5, 0, 0)),
+            CommandError::BadAddress { .. } => (553, Enhanced(5, 1, 3)),
+            CommandError::NotAscii => (553, Enhanced(5, 6, 7)),
+            CommandError::UnknownParameter(_) => (555, Enhanced(5, 5, 4)),
+            CommandError::BadParameter(_) => (501, Enhanced(5, 5, 4)),
+        };
+        Reply::new(code, Some(enhanced), self.to_string())
+    }
+}
+
+/// Commands that are known and not offered.
+const NOT_OFFERED: [&str; 11] =
+    ["STARTTLS", "AUTH", "BDAT", "TURN", "ATRN", "SEND", "SOML", "SAML", "VERB", "ONEX", "XCLIENT"];
+
+/// The most characters of an unknown command that its reply repeats.
+const MAX_ECHO: usize = 40;
+
+/// Reads one line, given without its line end.
+pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
+    if line.iter().any(|&b| (b < b' ' && b != b'\t') || b == 0x7f) {
+        return Err(CommandError::Control);
+    }
+    let line = std::str::from_utf8(line).map_err(|_| CommandError::NotAscii)?.trim_matches([' ', '\t']);
+    let (verb, rest) = line.split_at(line.find([' ', '\t']).unwrap_or(line.len()));
+    let rest = rest.trim_start_matches([' ', '\t']);
+    match known(verb) {
+        Some("EHLO") => hello("EHLO", rest),
+        Some("HELO") => hello("HELO", rest),
+        Some("MAIL") => mail(rest),
+        Some("RCPT") => rcpt(rest),
+        Some("DATA") => bare(Command::Data, rest, "DATA"),
+        Some("RSET") => Ok(Command::Reset),
+        Some("NOOP") => Ok(Command::Noop),
+        Some("QUIT") => Ok(Command::Quit),
+        Some("HELP") => Ok(Command::Help),
+        Some("VRFY") => argument(rest).map(Command::Verify),
+        Some("EXPN") => argument(rest).map(Command::Expand),
+        Some("ETRN") => argument(rest).map(Command::Etrn),
+        Some(other) => Err(CommandError::NotImplemented(other)),
+        None => Err(CommandError::Unrecognized(verb.chars().take(MAX_ECHO).collect())),
+    }
+}
+
+/// Commands that are offered.
+const OFFERED: [&str; 12] =
+    ["EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN", "ETRN"];
+
+fn known(verb: &str) -> Option<&'static str> {
+    OFFERED.iter().chain(&NOT_OFFERED).copied().find(|known| known.eq_ignore_ascii_case(verb))
+}
+
+/// A command without argument. Sendmail ignores one; behind DATA it could only be a mistake that eats a message.
+fn bare(command: Command, rest: &str, verb: &'static str) -> Result<Command, CommandError> {
+    if rest.is_empty() { Ok(command) } else { Err(CommandError::Syntax(verb)) }
+}
+
+fn hello(verb: &'static str, rest: &str) -> Result<Command, CommandError> {
+    let name = rest.trim_end();
+    // RFC 5321 4.1.4: the name need not be true, but it goes into Received.
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b".-_:[]#".contains(&b);
+    match name {
+        "" => Err(CommandError::NoName(verb)),
+        _ if name.len() > crate::address::MAX_DOMAIN => Err(CommandError::BadName),
+        _ if !name.bytes().all(inner) => Err(CommandError::BadName),
+        _ => Ok(Command::Hello { name: name.to_owned(), extended: verb == "EHLO" }),
+    }
+}
+
+fn argument(rest: &str) -> Result<String, CommandError> {
+    if rest.is_empty() { Err(CommandError::NoArgument) } else { Ok(rest.to_owned()) }
+}
+
+fn mail(rest: &str) -> Result<Command, CommandError> {
+    let path = keyword(rest, "FROM")?;
+    let (path, parameters) = path::split(path)?;
+    let mut request = MailRequest::new(path::reverse(path)?);
+    params::mail(&mut request, parameters)?;
+    Ok(Command::Mail(request))
+}
+
+fn rcpt(rest: &str) -> Result<Command, CommandError> {
+    let path = keyword(rest, "TO")?;
+    let (path, parameters) = path::split(path)?;
+    let mut request = RcptRequest::new(path::forward(path)?);
+    params::rcpt(&mut request, parameters)?;
+    Ok(Command::Rcpt(request))
+}
+
+/// What stands behind `FROM:` or `TO:`. Spaces about the colon are taken, as Sendmail does.
+fn keyword<'a>(rest: &'a str, word: &'static str) -> Result<&'a str, CommandError> {
+    let blank = [' ', '\t'];
+    let matches = rest.get(..word.len()).is_some_and(|w| w.eq_ignore_ascii_case(word));
+    let behind = if matches { rest[word.len()..].trim_start_matches(blank).strip_prefix(':') } else { None };
+    behind.map(|path| path.trim_start_matches(blank)).ok_or(CommandError::Syntax(word))
+}
+
+#[cfg(test)]
+mod tests;

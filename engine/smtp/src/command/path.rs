@@ -1,0 +1,84 @@
+//! Paths: where one ends, and what is stripped from it (RFC 5321 4.1.2, 4.1.1.3 and appendix C).
+
+use super::CommandError;
+use crate::address::{Address, AddressError, ReversePath};
+
+/// A path in two parts: what stands between the brackets, and the text as it came, for a reply.
+#[derive(Clone, Copy)]
+pub(super) struct Path<'a> {
+    inner: &'a str,
+    text: &'a str,
+}
+
+impl Path<'_> {
+    fn fault(&self, why: AddressError) -> CommandError {
+        let text = self.text.chars().take(crate::address::MAX_PATH).collect();
+        CommandError::BadAddress { text, why }
+    }
+}
+
+/// Splits a path, bracketed or, as Sendmail takes it, bare, from the parameters behind it.
+pub(super) fn split(text: &str) -> Result<(Path<'_>, &str), CommandError> {
+    let bracketed = text.starts_with('<');
+    let end = end_of_path(text, bracketed);
+    let whole = Path { inner: text, text };
+    let (path, parameters) = match (bracketed, end) {
+        (true, None) => return Err(whole.fault(AddressError::BadSyntax)),
+        (true, Some(end)) => (Path { inner: &text[1..end], text: &text[..=end] }, &text[end + 1..]),
+        (false, None) => (whole, ""),
+        (false, Some(end)) => (Path { inner: &text[..end], text: &text[..end] }, &text[end..]),
+    };
+    if !path.text.is_ascii() {
+        return Err(CommandError::NotAscii);
+    }
+    match parameters.starts_with([' ', '\t']) || parameters.is_empty() {
+        true => Ok((path, parameters)),
+        false => Err(whole.fault(AddressError::BadSyntax)),
+    }
+}
+
+/// The place of the closing bracket, or of the first blank behind a bare path, outside of quotes.
+fn end_of_path(text: &str, bracketed: bool) -> Option<usize> {
+    let mut quoted = false;
+    let mut escaped = false;
+    text.bytes().position(|b| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        escaped = b == b'\\';
+        quoted ^= b == b'"';
+        let end = if bracketed { b == b'>' } else { b == b' ' || b == b'\t' };
+        end && !quoted
+    })
+}
+
+/// The reverse-path; `<>` is the null sender.
+pub(super) fn reverse(path: Path<'_>) -> Result<ReversePath, CommandError> {
+    match path.inner.trim() {
+        "" if path.text.starts_with('<') => Ok(ReversePath::Null),
+        _ => forward(path).map(ReversePath::Address),
+    }
+}
+
+/// The forward-path, without its source route.
+pub(super) fn forward(path: Path<'_>) -> Result<Address, CommandError> {
+    let mailbox = without_route(path.inner.trim()).map_err(|why| path.fault(why))?;
+    mailbox.parse().map_err(|why| path.fault(why))
+}
+
+/// RFC 5321 appendix C: `@one,@two:user@host` is taken as `user@host`.
+fn without_route(path: &str) -> Result<&str, AddressError> {
+    if !path.starts_with('@') {
+        return Ok(path);
+    }
+    let mut bracket = false;
+    let colon = path.bytes().position(|b| {
+        bracket = (bracket || b == b'[') && b != b']';
+        b == b':' && !bracket
+    });
+    let (route, mailbox) = path.split_at(colon.ok_or(AddressError::NoLocalPart)?);
+    let hop =
+        |hop: &str| hop.trim().strip_prefix('@').is_some_and(|d| d.parse::<crate::address::Domain>().is_ok());
+    if route.split(',').all(hop) { Ok(&mailbox[1..]) } else { Err(AddressError::BadSyntax) }
+}

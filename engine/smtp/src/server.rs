@@ -1,0 +1,158 @@
+//! The server's side of a session.
+//!
+//! Owns: which command may come when, and what is answered where nobody need be asked. Holds no input: the driver
+//! keeps what is not consumed and gives it again with more behind it. Must not know sockets, time and policy.
+//!
+//! A driver loops:
+//!
+//! ```
+//! use mailstack_smtp::reply::{Enhanced, Reply};
+//! use mailstack_smtp::server::{Action, Answer, Offer, Session};
+//!
+//! let mut session = Session::new(Offer::new("mx.example"));
+//! let mut input: &[u8] = b"EHLO c.example\r\n";
+//! loop {
+//!     let step = session.step(input);
+//!     input = &input[step.consumed..];
+//!     match step.action {
+//!         Action::NeedInput | Action::Close(_) => break, // flush session.take_output(), then read or close
+//!         Action::Hello { .. } => session.answer(Answer::Accept),
+//!         _ => session.answer(Answer::Reply(Reply::fixed(450, Enhanced(4, 3, 0), "not now"))),
+//!     }
+//! }
+//! assert!(session.take_output().starts_with(b"220 mx.example ESMTP\r\n250-mx.example Hello"));
+//! ```
+
+use crate::command::{MailRequest, RcptRequest};
+use crate::data::Fault;
+use crate::reply::Reply;
+
+mod session;
+mod state;
+mod words;
+
+pub use session::{MAX_COMMAND, Session};
+
+/// What a server offers, and the limits of a session.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// What the server calls itself in the greeting and after EHLO.
+    pub hostname: String,
+    /// What stands behind `220 hostname ESMTP` (`SmtpGreetingMessage`); may be empty.
+    pub greeting: String,
+    /// Whether the session opens with a greeting; not where the driver has sent one.
+    pub greet: bool,
+    /// Octets of a message (`MaxMessageSize`).
+    pub max_size: u64,
+    /// Octets of a message's line, its CRLF included.
+    pub max_line: u32,
+    /// Accepted recipients of one transaction (`MaxRecipientsPerMessage`).
+    pub max_recipients: u32,
+    /// Commands that are no commands, or out of order, before 421 (`MAXBADCOMMANDS`).
+    pub max_errors: u32,
+    /// Commands that bring no message further (NOOP, VRFY, refused recipients, ...) before 421; an accepted message
+    /// starts the count again.
+    pub max_idle_commands: u32,
+    /// Whether DSN (RFC 3461) is offered; without, its parameters are refused.
+    pub dsn: bool,
+    /// Whether ETRN (RFC 1985) is offered.
+    pub etrn: bool,
+    /// Whether the client is a program of this host, which may write ahead of the answer to EHLO.
+    pub local: bool,
+}
+
+impl Offer {
+    /// The offer of a host of this name: a message of 25 MiB, lines of 64 KiB (Sendmail and most others take far
+    /// more than the 1000 octets of RFC 5321), 100 recipients, 25 errors, neither DSN nor ETRN.
+    pub fn new(hostname: impl Into<String>) -> Self {
+        Self {
+            hostname: hostname.into(),
+            greeting: String::new(),
+            greet: true,
+            max_size: 25 * 1024 * 1024,
+            max_line: 64 * 1024,
+            max_recipients: 100,
+            max_errors: 25,
+            max_idle_commands: 500,
+            dsn: false,
+            etrn: false,
+            local: false,
+        }
+    }
+}
+
+/// What one step took from the input, and what is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// Octets taken off the front of the input.
+    pub consumed: usize,
+    /// What is to be done.
+    pub action: Action<'a>,
+}
+
+/// What a step asks of the driver. The actions that say "answer" are followed by [`Session::answer`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Flush the output, then read more. What was not consumed is to be given again with more behind it; it is
+    /// never more than [`MAX_COMMAND`] octets.
+    NeedInput,
+    /// Step again.
+    Continue,
+    /// HELO or EHLO: answer.
+    Hello {
+        /// What the client calls itself.
+        name: String,
+        /// EHLO.
+        extended: bool,
+    },
+    /// MAIL: answer.
+    Mail(MailRequest),
+    /// RCPT: answer.
+    Rcpt(RcptRequest),
+    /// VRFY: answer.
+    Verify(String),
+    /// EXPN: answer.
+    Expand(String),
+    /// ETRN: answer.
+    Etrn(String),
+    /// DATA with at least one accepted recipient: answer.
+    DataStart,
+    /// Octets of the message, without stuffing.
+    Body(&'a [u8]),
+    /// The message is whole: answer once it is durable.
+    EndOfData,
+    /// The message is refused and the transaction over; the session has answered. Throw away what came of it.
+    Aborted(Fault),
+    /// The transaction is given up; the session has answered.
+    Reset,
+    /// Flush the output, then close.
+    Close(Closing),
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Closing {
+    /// The client said QUIT.
+    Quit,
+    /// The driver answered 421.
+    Answered,
+    /// Too many errors or idle commands.
+    TooManyErrors,
+    /// Input ahead of an answer that must be waited for, or behind a message whose end is in doubt.
+    Protocol,
+}
+
+/// The driver's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Yes, in the session's own words.
+    Accept,
+    /// Yes (2xx, 3xx), no (4xx, 5xx), or no more of this session (421).
+    Reply(Reply),
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Answer::Reply(reply)
+    }
+}
