@@ -71,6 +71,17 @@ impl MailboxError {
             MailboxError::Body(_) => "4.3.0",
         }
     }
+
+    /// The same with the mailbox named below the directory that its path was relative to.
+    pub fn below(mut self, directory: &Path) -> Self {
+        match &mut self {
+            MailboxError::Locked { path }
+            | MailboxError::Refused { path, .. }
+            | MailboxError::File { path, .. } => *path = directory.join(&path),
+            MailboxError::Body(_) => {}
+        }
+        self
+    }
 }
 
 fn is_full(error: &io::Error) -> bool {
@@ -83,6 +94,7 @@ fn at(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> MailboxErro
 }
 
 fn sync_directory(path: &Path) -> Result<(), MailboxError> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     std::fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(at("sync", path))
 }
 

@@ -1,0 +1,242 @@
+//! The helper's side: one request after the other, until the MTA is gone.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use mailstack_runtime::MailboxFormat;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, geteuid, setegid};
+
+use super::HelperConfig;
+use super::rights::Rights;
+use super::wire::{self, Answer, Failure, Request};
+use crate::delivery::local::{Facts, MailboxError, Maildir, Mbox};
+use crate::host::{User, Users, group};
+
+/// The longest wait for the locks of an mbox.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Users in whose name root's mail is delivered, the first that there is.
+const FOR_ROOT: [&str; 3] = ["mailstack", "mail", "nobody"];
+
+/// The whole life of a helper process: `arguments` are those behind the command's name, standard input is the
+/// socket. Status 64 (`EX_USAGE`) for arguments that are none, 71 (`EX_OSERR`) where its rights cannot be reduced.
+pub fn main_helper(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    let Some(config) = HelperConfig::from_arguments(&arguments) else {
+        return ExitCode::from(64);
+    };
+    let server = io::stdin().as_fd().try_clone_to_owned().and_then(|socket| Server::new(socket, config));
+    match server.and_then(Server::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mailstack: delivery helper: {error}");
+            ExitCode::from(71)
+        }
+    }
+}
+
+struct Server {
+    channel: Channel,
+    config: HelperConfig,
+    users: Users,
+    rights: Rights,
+    delivered: u64,
+}
+
+impl Server {
+    fn new(socket: OwnedFd, config: HelperConfig) -> io::Result<Self> {
+        umask(Mode::from_bits_truncate(0o077));
+        if config.mailboxes.format == MailboxFormat::Mbox {
+            enter(&config)?;
+        }
+        let users = Users::of(&config.root);
+        let channel = Channel { socket, ahead: None };
+        Ok(Self { channel, users, rights: Rights::reduce()?, config, delivered: 0 })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        while let Some((request, descriptor)) = self.channel.next()? {
+            let Request::Deliver { serial, user, facts } = request else { continue };
+            let result = match descriptor {
+                Some(descriptor) => self.deliver(serial, &user, &facts, descriptor),
+                None => Err(failure("4.3.0", "no message came along")),
+            };
+            wire::send(&self.channel.socket, &Answer { serial, result }, None)?;
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, serial: u64, name: &str, facts: &Facts, pipe: OwnedFd) -> Result<String, Failure> {
+        let user = self.user(name)?;
+        let owner = self.owner(&user)?;
+        self.delivered += 1;
+        let group = match self.config.mailboxes.format {
+            MailboxFormat::Mbox => mailbox_group(owner.gid),
+            MailboxFormat::Maildir => owner.gid,
+        };
+        let file_name = unique_name(self.delivered, &self.config);
+        let mut body =
+            Message { pipe: File::from(pipe), channel: &mut self.channel, serial, complete: false };
+        let config = &self.config;
+        let act = || write(config, &user, owner.uid, &file_name, facts, &mut body);
+        match self.rights.act_as(Uid::from_raw(owner.uid), Gid::from_raw(group), act) {
+            Ok(written) => written,
+            Err(error) => Err(failure("4.3.0", &format!("cannot act as {}: {error}", owner.name))),
+        }
+    }
+
+    fn user(&self, name: &str) -> Result<User, Failure> {
+        let unreadable = |error| failure("4.3.0", &format!("the users cannot be read: {error}"));
+        let is_file_name = !name.starts_with('.') && !name.contains(['/', '\0']);
+        let found = if is_file_name { self.users.by_name(name).map_err(unreadable)? } else { None };
+        found.ok_or_else(|| failure("5.1.1", &format!("{name}: user unknown")))
+    }
+
+    /// The user in whose name is written: the recipient, or for root's mail one who is not root.
+    fn owner(&self, user: &User) -> Result<User, Failure> {
+        if self.rights == Rights::Own || user.uid != 0 {
+            return Ok(user.clone());
+        }
+        if self.config.mailboxes.format == MailboxFormat::Maildir {
+            return Err(failure("4.2.0", "nothing is delivered as root: give root an alias"));
+        }
+        let find = |name: &&str| self.users.by_name(name).ok().flatten().filter(|user| user.uid != 0);
+        FOR_ROOT.iter().find_map(find).ok_or_else(|| failure("4.3.5", "root's mail needs the user mailstack"))
+    }
+}
+
+fn write(
+    config: &HelperConfig,
+    user: &User,
+    owner: u32,
+    file_name: &str,
+    facts: &Facts,
+    body: &mut dyn Read,
+) -> Result<String, Failure> {
+    match config.mailboxes.format {
+        MailboxFormat::Mbox => {
+            let own = geteuid().as_raw();
+            let owners = if user.uid == 0 { vec![own, owner, 0] } else { vec![own] };
+            let directory = config.root.path(&config.mailboxes.path);
+            let mbox = Mbox { path: PathBuf::from(&user.name), owners, patience: PATIENCE };
+            mbox.append(facts, body).map_err(|error| refused(&error.below(&directory)))?;
+            Ok(directory.join(&user.name).display().to_string())
+        }
+        MailboxFormat::Maildir => {
+            let home = config.root.path(&user.home);
+            let maildir = Maildir { home, path: config.mailboxes.path.clone() };
+            let file = maildir.deliver(file_name, facts, body).map_err(|error| refused(&error))?;
+            Ok(file.display().to_string())
+        }
+    }
+}
+
+fn refused(error: &MailboxError) -> Failure {
+    failure(error.status(), &error.to_string())
+}
+
+fn failure(status: &str, text: &str) -> Failure {
+    Failure { status: status.to_owned(), text: text.to_owned() }
+}
+
+/// Makes the directory of the mailboxes the working directory: what is above it need not be open to their owners.
+fn enter(config: &HelperConfig) -> io::Result<()> {
+    let directory = config.root.path(&config.mailboxes.path);
+    if !directory.exists() {
+        make(config, &directory)?;
+    }
+    std::env::set_current_dir(directory)
+}
+
+/// As packages make it: group mail, which may add mailboxes and lock files.
+fn make(config: &HelperConfig, directory: &Path) -> io::Result<()> {
+    if let Some(parent) = directory.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+    }
+    let mail = group(&config.root, "mail").ok().flatten().filter(|_| geteuid().is_root());
+    if let Some(mail) = &mail {
+        setegid(Gid::from_raw(mail.gid))?;
+    }
+    let made = DirBuilder::new().mode(0o755).create(directory).and_then(|()| match &mail {
+        Some(_) => fs::set_permissions(directory, Permissions::from_mode(0o2775)),
+        None => Ok(()),
+    });
+    if mail.is_some() {
+        setegid(Gid::from_raw(0))?;
+    }
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()), // the other process was first
+        made => made,
+    }
+}
+
+/// The group that may add mailboxes to the working directory; never root's.
+fn mailbox_group(own: u32) -> u32 {
+    fs::metadata(".").map(|found| found.gid()).ok().filter(|&gid| gid != 0).unwrap_or(own)
+}
+
+/// As the Maildir specification has it: time, what makes it unique on this host, the host.
+fn unique_name(delivered: u64, config: &HelperConfig) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!(
+        "{}.M{}P{}Q{delivered}.{}",
+        now.as_secs(),
+        now.subsec_micros(),
+        std::process::id(),
+        config.hostname
+    )
+}
+
+/// The socket, and the request that was read in place of a [`Request::Complete`].
+struct Channel {
+    socket: OwnedFd,
+    ahead: Option<(Request, Option<OwnedFd>)>,
+}
+
+impl Channel {
+    fn next(&mut self) -> io::Result<Option<(Request, Option<OwnedFd>)>> {
+        match self.ahead.take() {
+            Some(request) => Ok(Some(request)),
+            None => wire::receive(&self.socket),
+        }
+    }
+
+    /// Whether the MTA wrote the message to its end, and did not just stop.
+    fn is_complete(&mut self, of: u64) -> io::Result<bool> {
+        match self.next()? {
+            Some((Request::Complete { serial }, _)) => Ok(serial == of),
+            Some((Request::GiveUp { .. }, _)) => Ok(false),
+            other => {
+                self.ahead = other;
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// The message as it comes; an error in place of its end where the MTA gave it up.
+struct Message<'a> {
+    pipe: File,
+    channel: &'a mut Channel,
+    serial: u64,
+    complete: bool,
+}
+
+impl Read for Message<'_> {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        let count = self.pipe.read(octets)?;
+        if count == 0 && !self.complete {
+            self.complete = self.channel.is_complete(self.serial)?;
+            if !self.complete {
+                return Err(io::Error::other("given up by the mail system"));
+            }
+        }
+        Ok(count)
+    }
+}

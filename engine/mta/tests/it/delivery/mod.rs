@@ -1,0 +1,3 @@
+//! Delivery: DNS, mailboxes through the helper, SMTP.
+
+mod helper;
