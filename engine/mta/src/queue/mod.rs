@@ -165,6 +165,11 @@ impl Dispatcher {
 }
 
 impl Incoming {
+    /// Its name, fixed from the beginning: the `Received:` line has it.
+    pub fn id(&self) -> QueueId {
+        QueueId(0)
+    }
+
     /// Adds octets of header and body, CRLF. Errors: as [`Incoming::commit`]; the message is then lost.
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), SpoolError> {
         let _ = octets;
