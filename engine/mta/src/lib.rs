@@ -11,4 +11,6 @@ pub mod event;
 pub mod host;
 pub mod message;
 pub mod queue;
+pub mod server;
 pub mod spool;
+pub mod submission;

@@ -1,0 +1,105 @@
+//! The accept loops.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailstack_policy::Client;
+use mailstack_smtp::reply::Reply;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
+
+use super::message::Arrival;
+use super::session::Driver;
+use super::{Shared, words};
+use crate::event::{Event, Peer};
+
+/// The wait before accepting again when the host is out of descriptors or memory.
+const EXHAUSTED: Duration = Duration::from_millis(200);
+/// How long a client that is turned away may take to read why.
+const TURN_AWAY: Duration = Duration::from_secs(5);
+
+/// Accepts clients of the network until the server stops.
+pub(super) async fn network(shared: Arc<Shared>, listener: TcpListener) {
+    let mut stop = shared.stop.subscribe();
+    while let Some(accepted) = next(&mut stop, listener.accept()).await {
+        match accepted {
+            Ok((stream, address)) => admit_network(&shared, stream, address.ip()),
+            Err(e) => exhausted(&shared, &e).await,
+        }
+    }
+}
+
+/// Accepts programs of this host until the server stops.
+pub(super) async fn submission(shared: Arc<Shared>, listener: UnixListener) {
+    let mut stop = shared.stop.subscribe();
+    while let Some(accepted) = next(&mut stop, listener.accept()).await {
+        match accepted {
+            Ok((stream, _)) => admit_local(&shared, stream),
+            Err(e) => exhausted(&shared, &e).await,
+        }
+    }
+}
+
+/// The next client, or None when the server stops.
+async fn next<T>(stop: &mut watch::Receiver<bool>, accept: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => None,
+        accepted = accept => Some(accepted),
+    }
+}
+
+async fn exhausted(shared: &Shared, error: &io::Error) {
+    // A client that hung up meanwhile is no trouble of this host.
+    if error.kind() != io::ErrorKind::ConnectionAborted {
+        shared.events.warn(format!("cannot accept a connection: {error}"));
+        tokio::time::sleep(EXHAUSTED).await;
+    }
+}
+
+fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: std::net::IpAddr) {
+    let address = address.to_canonical();
+    let peer = Peer::Network { name: None, address };
+    // Replies go out whole: a segment must not wait for the acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let Some(slot) = shared.network.admit(address) else {
+        return turn_away(shared, stream, peer);
+    };
+    let client = Client::Network { addr: address };
+    let arrival = Arrival { peer, client, hello: String::new(), protocol: "SMTP" };
+    let driver = Driver::new(Arc::clone(shared), stream, arrival);
+    tokio::spawn(async move {
+        driver.run().await;
+        drop(slot);
+    });
+}
+
+fn admit_local(shared: &Arc<Shared>, stream: UnixStream) {
+    // Without credentials nobody sent it.
+    let Ok(credentials) = stream.peer_cred() else { return };
+    let uid = credentials.uid();
+    let peer = Peer::Local { uid };
+    let Some(slot) = shared.local.admit(uid) else {
+        return turn_away(shared, stream, peer);
+    };
+    let arrival = Arrival { peer, client: Client::Local { uid }, hello: String::new(), protocol: "SMTP" };
+    let driver = Driver::new(Arc::clone(shared), stream, arrival);
+    tokio::spawn(async move {
+        driver.run().await;
+        drop(slot);
+    });
+}
+
+fn turn_away(shared: &Shared, stream: impl AsyncWriteExt + Unpin + Send + 'static, peer: Peer) {
+    let reply = words::too_many_connections(shared.hostname.as_str());
+    shared.events.emit(Event::SessionRefused { peer, reply: reply.to_string() });
+    tokio::spawn(tokio::time::timeout(TURN_AWAY, say(stream, reply)));
+}
+
+async fn say(mut stream: impl AsyncWriteExt + Unpin, reply: Reply) {
+    let mut line = Vec::new();
+    reply.write_to(&mut line);
+    let _ = stream.write_all(&line).await;
+    let _ = stream.shutdown().await;
+}

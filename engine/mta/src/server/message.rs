@@ -1,0 +1,334 @@
+//! A transaction and its message on the way into the queue: the same for TCP, the socket and the drop directory.
+//!
+//! Owns: what is recorded of sender and recipients, the header's completion, the limits of header and hops. The body
+//! goes straight into the spool and is never held.
+
+use std::sync::Arc;
+
+use mailstack_policy::{Client, Expanded, Here, ReversePath, rewrite_header};
+use mailstack_smtp::address::Address;
+use mailstack_smtp::command::{self, MailRequest};
+use mailstack_smtp::reply::Reply;
+
+use super::header::{self, Collected, Collector, Source, Split, Survey, Trace};
+use super::{Shared, words};
+use crate::event::{Event, Peer};
+use crate::message::{Envelope, Notify, Origin, QueueId, Recipient, Ret, Timestamp};
+use crate::queue::Incoming;
+use crate::spool::SpoolError;
+
+/// How a message comes.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    /// Who hands it in, for the log.
+    pub(super) peer: Peer,
+    /// The same for the policy.
+    pub(super) client: Client,
+    /// What it called itself; empty where it did not.
+    pub(super) hello: String,
+    /// `SMTP`, `ESMTP` or `drop`.
+    pub(super) protocol: &'static str,
+}
+
+impl Arrival {
+    fn origin(&self) -> Origin {
+        match &self.client {
+            Client::Local { uid } => Origin::Local { uid: *uid },
+            Client::Network { addr } => Origin::Network { peer: *addr, hello: self.hello.clone() },
+        }
+    }
+}
+
+/// An envelope as far as it has come.
+#[derive(Clone, Debug)]
+pub(super) struct Transaction {
+    sender: ReversePath,
+    eight_bit: bool,
+    ret: Option<Ret>,
+    envid: Option<String>,
+    recipients: Vec<Recipient>,
+    /// What each RCPT named, and what aliases made of it.
+    named: Vec<(Address, Vec<Address>)>,
+}
+
+impl Transaction {
+    /// A transaction of this sender, as the policy has rewritten it.
+    pub(super) fn new(sender: ReversePath, eight_bit: bool, ret: Option<Ret>, envid: Option<String>) -> Self {
+        Self { sender, eight_bit, ret, envid, recipients: Vec::new(), named: Vec::new() }
+    }
+
+    /// The transaction that MAIL opens.
+    pub(super) fn of_mail(sender: ReversePath, request: MailRequest) -> Self {
+        let ret = request.ret.map(|ret| match ret {
+            command::Ret::Full => Ret::Full,
+            command::Ret::Headers => Ret::Headers,
+        });
+        Self::new(sender, request.eight_bit, ret, request.envid)
+    }
+
+    /// Adds what a recipient was expanded to. An address that is there already is not added again.
+    pub(super) fn add(
+        &mut self,
+        named: Address,
+        expanded: Vec<Expanded>,
+        orcpt: Option<&str>,
+        notify: Option<Notify>,
+    ) {
+        let addresses = expanded.iter().map(|one| one.address.clone()).collect();
+        for Expanded { address, expanded_from } in expanded {
+            if !self.recipients.iter().any(|known| known.address == address) {
+                let orcpt = orcpt.map(str::to_owned);
+                self.recipients.push(Recipient { address, expanded_from, orcpt, notify });
+            }
+        }
+        self.named.push((named, addresses));
+    }
+
+    /// Whether nobody would get it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.recipients.is_empty()
+    }
+
+    fn sole_recipient(&self) -> Option<String> {
+        match self.named.as_slice() {
+            [(only, _)] => Some(only.to_string()),
+            _ => None,
+        }
+    }
+
+    fn envelope(&self, arrival: &Arrival) -> Envelope {
+        Envelope {
+            sender: self.sender.clone(),
+            recipients: self.recipients.clone(),
+            arrived: now(),
+            origin: arrival.origin(),
+            eight_bit: self.eight_bit,
+            ret: self.ret,
+            envid: self.envid.clone(),
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let millisecond = jiff::Timestamp::now().as_millisecond();
+    Timestamp(u64::try_from(millisecond).unwrap_or(0))
+}
+
+/// `NOTIFY` as the queue keeps it.
+pub(super) fn notify(said: command::Notify) -> Notify {
+    Notify { success: said.success, failure: said.failure, delay: said.delay }
+}
+
+/// A message that comes in. Dropped, it is given up.
+pub(super) struct Message {
+    shared: Arc<Shared>,
+    arrival: Arrival,
+    transaction: Transaction,
+    incoming: Incoming,
+    stage: Stage,
+    message_id: Option<String>,
+}
+
+enum Stage {
+    Header(Collector),
+    Body,
+    /// What will be answered at its end; nothing more of it is kept.
+    Refused(Reply),
+}
+
+impl Message {
+    /// Begins to take the message of a transaction in.
+    pub(super) fn begin(shared: Arc<Shared>, arrival: Arrival, transaction: Transaction) -> Self {
+        let incoming = shared.queue.begin();
+        let collector = Collector::new(shared.config.limits.header_size);
+        let stage = Stage::Header(collector);
+        Self { shared, arrival, transaction, incoming, stage, message_id: None }
+    }
+
+    /// Takes the next octets, CRLF. A refusal is kept for [`Message::finish`].
+    pub(super) async fn write(&mut self, octets: &[u8]) {
+        let stage = std::mem::replace(&mut self.stage, Stage::Body);
+        let result = match stage {
+            Stage::Refused(reply) => Err(reply),
+            Stage::Body => self.spool(octets).await,
+            Stage::Header(collector) => self.collect(collector, octets).await,
+        };
+        if let Err(reply) = result {
+            self.stage = Stage::Refused(reply);
+        }
+    }
+
+    async fn collect(&mut self, mut collector: Collector, octets: &[u8]) -> Result<(), Reply> {
+        match collector.push(octets) {
+            Collected::TooLarge => Err(words::header_too_large(self.shared.config.limits.header_size)),
+            Collected::Done(split) => self.take_header(split).await,
+            Collected::More => {
+                self.stage = Stage::Header(collector);
+                Ok(())
+            }
+        }
+    }
+
+    async fn take_header(&mut self, split: Split) -> Result<(), Reply> {
+        let header = self.complete(&split.header)?;
+        self.spool(&header).await?;
+        self.spool(&split.body).await
+    }
+
+    async fn spool(&mut self, octets: &[u8]) -> Result<(), Reply> {
+        self.incoming.write(octets).await.map_err(|e| self.failed(&e))
+    }
+
+    /// Queues the message. Errors: the reply that refuses it.
+    pub(super) async fn finish(mut self) -> Result<QueueId, Reply> {
+        match std::mem::replace(&mut self.stage, Stage::Body) {
+            Stage::Refused(reply) => return Err(reply),
+            Stage::Header(collector) => self.take_header(collector.finish()).await?,
+            Stage::Body => {}
+        }
+        let size = self.incoming.size();
+        let envelope = self.transaction.envelope(&self.arrival);
+        let committed = self.incoming.commit(envelope).await;
+        let id = committed.map_err(|e| failed(&self.shared, &e))?;
+        let accepted = Accepted { id, size, message_id: self.message_id };
+        accepted.tell(&self.shared, &self.arrival, self.transaction);
+        Ok(id)
+    }
+
+    fn failed(&self, error: &SpoolError) -> Reply {
+        failed(&self.shared, error)
+    }
+
+    /// Returns the header as it is queued. Errors: the reply that refuses it.
+    fn complete(&mut self, block: &[u8]) -> Result<Vec<u8>, Reply> {
+        let found = header::survey(block);
+        let limit = self.shared.config.limits.hops;
+        if found.hops > limit {
+            return Err(words::too_many_hops(found.hops, limit));
+        }
+        let mut whole = header::without_return_path(block);
+        if let Client::Local { uid } = self.arrival.client {
+            whole.extend_from_slice(self.missing(&found, uid).as_bytes());
+        }
+        let rewritten = rewrite_header(&self.shared.config.rules, self.shared.here(), &whole);
+        self.message_id = found.message_id.or_else(|| header::survey(&rewritten).message_id);
+        let mut complete = self.received().into_bytes();
+        complete.extend_from_slice(&rewritten);
+        Ok(complete)
+    }
+
+    /// The fields that a submission must have (RFC 6409 8) and this one lacks.
+    fn missing(&self, found: &Survey, uid: u32) -> String {
+        let mut fields = String::new();
+        if !found.date {
+            fields.push_str(&format!("Date: {}\r\n", date()));
+        }
+        if found.message_id.is_none() {
+            let time = jiff::Zoned::now().strftime("%Y%m%d%H%M%S").to_string();
+            let (id, hostname) = (self.incoming.id(), &self.shared.hostname);
+            fields.push_str(&format!("Message-ID: <{time}.{id}@{hostname}>\r\n"));
+        }
+        if !found.from {
+            fields.push_str(&self.from_field(uid));
+        }
+        fields
+    }
+
+    fn from_field(&self, uid: u32) -> String {
+        let user = self.shared.users.by_uid(uid).ok().flatten();
+        let address = match self.transaction.sender.address() {
+            Some(address) => address.to_string(),
+            None => "MAILER-DAEMON".to_owned(),
+        };
+        let is_own = user.as_ref().is_some_and(|user| address.split('@').next() == Some(&user.name));
+        match user.map(|user| user.full_name) {
+            Some(name) if is_own && is_phrase(&name) => format!("From: {name} <{address}>\r\n"),
+            _ => format!("From: {address}\r\n"),
+        }
+    }
+
+    fn received(&self) -> String {
+        let user = match self.arrival.client {
+            Client::Local { uid } => self.shared.user_name(uid),
+            Client::Network { .. } => String::new(),
+        };
+        let (source, protocol) = match &self.arrival.peer {
+            Peer::Local { .. } => (Source::Local { user: &user }, None),
+            peer => {
+                let client = peer.to_string();
+                (Source::Network { hello: &self.arrival.hello, client }, Some(self.arrival.protocol))
+            }
+        };
+        header::received(&Trace {
+            source,
+            hostname: self.shared.hostname.as_str(),
+            protocol,
+            id: &self.incoming.id().to_string(),
+            recipient: self.transaction.sole_recipient(),
+            date: &date(),
+        })
+    }
+}
+
+fn failed(shared: &Shared, error: &SpoolError) -> Reply {
+    shared.events.warn(format!("spool: {}", chain(error)));
+    if error.is_full() { words::NO_ROOM } else { words::LOCAL_ERROR }
+}
+
+/// An error with its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Words that need no quoting (RFC 5322 3.2.3).
+fn is_phrase(name: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || " -_'".contains(c);
+    !name.trim().is_empty() && name.chars().all(is_word)
+}
+
+/// RFC 5322 3.3, in local time.
+fn date() -> String {
+    jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
+}
+
+struct Accepted {
+    id: QueueId,
+    size: u64,
+    message_id: Option<String>,
+}
+
+impl Accepted {
+    fn tell(self, shared: &Shared, arrival: &Arrival, transaction: Transaction) {
+        let id = self.id;
+        shared.events.emit(Event::Received {
+            id,
+            from: transaction.sender,
+            size: self.size,
+            nrcpts: transaction.recipients.len(),
+            message_id: self.message_id,
+            proto: arrival.protocol,
+            peer: arrival.peer.clone(),
+        });
+        for (from, to) in transaction.named {
+            if to.as_slice() != [from.clone()] {
+                shared.events.emit(Event::Expanded { id, from, to });
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// This host as the policy wants to know it.
+    pub(super) fn here(&self) -> Here<'_> {
+        Here { hostname: &self.hostname, addresses: &self.addresses }
+    }
+
+    /// A user's name, or the uid in digits.
+    pub(super) fn user_name(&self, uid: u32) -> String {
+        match self.users.by_uid(uid) {
+            Ok(Some(user)) => user.name,
+            _ => uid.to_string(),
+        }
+    }
+}

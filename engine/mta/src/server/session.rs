@@ -1,0 +1,256 @@
+//! The driver of one session: bytes from a stream to the session of the smtp crate, and its answers.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailstack_policy::Client;
+use mailstack_smtp::command::{MailRequest, RcptRequest};
+use mailstack_smtp::reply::Reply;
+use mailstack_smtp::server::{Action, Answer, Closing, Offer, Session, Step};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+
+use super::message::{Arrival, Message, Transaction};
+use super::{Shared, words};
+use crate::event::Event;
+
+/// How long the server waits for a client (RFC 5321 4.5.3.2.7).
+const SILENCE: Duration = Duration::from_secs(5 * 60);
+/// Octets read at once between messages: an idle session holds no more.
+const COMMAND_CHUNK: usize = 4 * 1024;
+/// Octets read at once within a message.
+const BODY_CHUNK: usize = 64 * 1024;
+/// Octets of replies that are kept while input goes on.
+const MAX_OUTPUT: usize = 16 * 1024;
+
+/// One session.
+pub(super) struct Driver<S> {
+    shared: Arc<Shared>,
+    stream: S,
+    arrival: Arrival,
+    session: Session,
+    input: Vec<u8>,
+    /// Where `input` begins that is not consumed.
+    at: usize,
+    transaction: Option<Transaction>,
+    message: Option<Message>,
+    accepted: u32,
+    stop: watch::Receiver<bool>,
+}
+
+/// How a session ended.
+enum Ended {
+    Closed(Closing),
+    Lost(io::Error),
+    HungUp,
+    Silent,
+    Stopping,
+}
+
+impl Ended {
+    fn reason(&self) -> String {
+        match self {
+            Ended::Closed(Closing::Quit) => "quit".to_owned(),
+            Ended::Closed(Closing::Answered) => "turned away".to_owned(),
+            Ended::Closed(Closing::TooManyErrors) => "too many errors".to_owned(),
+            Ended::Closed(Closing::Protocol) => "protocol error".to_owned(),
+            Ended::Lost(error) => format!("lost: {error}"),
+            Ended::HungUp => "hung up".to_owned(),
+            Ended::Silent => "timeout".to_owned(),
+            Ended::Stopping => "stopping".to_owned(),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// A session with this client.
+    pub(super) fn new(shared: Arc<Shared>, stream: S, arrival: Arrival) -> Self {
+        let session = Session::new(offer(&shared, &arrival));
+        let stop = shared.stop.subscribe();
+        Self {
+            shared,
+            stream,
+            arrival,
+            session,
+            input: Vec::new(),
+            at: 0,
+            transaction: None,
+            message: None,
+            accepted: 0,
+            stop,
+        }
+    }
+
+    /// Talks until the session ends. A message that is not whole by then is given up.
+    pub(super) async fn run(mut self) {
+        self.shared.events.emit(Event::SessionOpened { peer: self.arrival.peer.clone() });
+        let ended = match self.converse().await {
+            Ok(closing) => Ended::Closed(closing),
+            Err(ended) => ended,
+        };
+        self.say_farewell(&ended).await;
+        let (peer, messages) = (self.arrival.peer, self.accepted);
+        self.shared.events.emit(Event::SessionClosed { peer, messages, reason: ended.reason() });
+    }
+
+    async fn converse(&mut self) -> Result<Closing, Ended> {
+        loop {
+            let Step { consumed, action } = self.session.step(&self.input[self.at..]);
+            self.at += consumed;
+            match action {
+                Action::NeedInput => {
+                    self.flush().await?;
+                    self.read().await?;
+                }
+                Action::Body(octets) => {
+                    if let Some(message) = &mut self.message {
+                        message.write(octets).await;
+                    }
+                }
+                Action::Close(closing) => return Ok(closing),
+                Action::Hello { name, extended } => self.hello(name, extended),
+                Action::Mail(request) => self.mail(request),
+                Action::Rcpt(request) => self.rcpt(request),
+                Action::DataStart => self.data(),
+                Action::EndOfData => self.end_of_data().await,
+                Action::Aborted(fault) => self.aborted(fault.to_string()),
+                Action::Reset => self.give_up(),
+                Action::Verify(_) | Action::Expand(_) | Action::Etrn(_) => {
+                    self.session.answer(Answer::Accept)
+                }
+                Action::Continue => {}
+            }
+            if self.session.output_mut().len() > MAX_OUTPUT {
+                self.flush().await?;
+            }
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Ended> {
+        let output = self.session.output_mut();
+        if output.is_empty() {
+            return Ok(());
+        }
+        let written = tokio::time::timeout(SILENCE, self.stream.write_all(output)).await;
+        output.clear();
+        written.map_err(|_| Ended::Silent)?.map_err(Ended::Lost)
+    }
+
+    async fn read(&mut self) -> Result<(), Ended> {
+        self.input.drain(..self.at);
+        self.at = 0;
+        let chunk = if self.message.is_some() { BODY_CHUNK } else { COMMAND_CHUNK };
+        self.input.shrink_to(BODY_CHUNK.min(chunk * 2));
+        self.input.reserve(chunk);
+        let may_stop = !self.session.in_transaction();
+        let read = tokio::time::timeout(SILENCE, self.stream.read_buf(&mut self.input));
+        let read = tokio::select! {
+            _ = self.stop.wait_for(|stop| *stop), if may_stop => return Err(Ended::Stopping),
+            read = read => read,
+        };
+        match read {
+            Err(_) => Err(Ended::Silent),
+            Ok(Err(e)) => Err(Ended::Lost(e)),
+            Ok(Ok(0)) => Err(Ended::HungUp),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+
+    async fn say_farewell(&mut self, ended: &Ended) {
+        let hostname = self.shared.hostname.as_str();
+        let reply = match ended {
+            Ended::Silent => Some(words::timed_out(hostname)),
+            Ended::Stopping => Some(words::stopping(hostname)),
+            _ => None,
+        };
+        if let Some(reply) = reply {
+            reply.write_to(self.session.output_mut());
+        }
+        let _ = self.flush().await;
+        let _ = self.stream.shutdown().await;
+    }
+
+    fn hello(&mut self, name: String, extended: bool) {
+        self.give_up();
+        self.arrival.hello = name;
+        self.arrival.protocol = if extended { "ESMTP" } else { "SMTP" };
+        self.session.answer(Answer::Accept);
+    }
+
+    fn mail(&mut self, request: MailRequest) {
+        let written = request.from.to_string();
+        let answer = match self.shared.mail(&self.arrival.client, request) {
+            Ok(transaction) => {
+                self.transaction = Some(transaction);
+                words::sender_ok(&written)
+            }
+            Err(reply) => self.refused(format!("MAIL FROM:{written}"), reply),
+        };
+        self.session.answer(answer);
+    }
+
+    fn rcpt(&mut self, request: RcptRequest) {
+        let command = format!("RCPT TO:<{}>", request.to);
+        let Some(transaction) = &mut self.transaction else {
+            return self.session.answer(words::LOCAL_ERROR);
+        };
+        let answer = match self.shared.rcpt(&self.arrival.client, transaction, request) {
+            Ok(reply) => reply,
+            Err(reply) => self.refused(command, reply),
+        };
+        self.session.answer(answer);
+    }
+
+    fn data(&mut self) {
+        let Some(transaction) = self.transaction.take() else {
+            return self.session.answer(words::LOCAL_ERROR);
+        };
+        let message = Message::begin(Arc::clone(&self.shared), self.arrival.clone(), transaction);
+        self.message = Some(message);
+        self.session.answer(Answer::Accept);
+    }
+
+    async fn end_of_data(&mut self) {
+        let result = match self.message.take() {
+            Some(message) => message.finish().await,
+            None => Err(words::LOCAL_ERROR),
+        };
+        let answer = match result {
+            Ok(id) => {
+                self.accepted += 1;
+                words::accepted(id)
+            }
+            Err(reply) => self.refused("DATA".to_owned(), reply),
+        };
+        self.session.answer(answer);
+    }
+
+    fn aborted(&mut self, fault: String) {
+        self.give_up();
+        let peer = self.arrival.peer.clone();
+        self.shared.events.emit(Event::Refused { peer, command: "DATA".to_owned(), reply: fault });
+    }
+
+    fn give_up(&mut self) {
+        self.transaction = None;
+        self.message = None;
+    }
+
+    fn refused(&self, command: String, reply: Reply) -> Reply {
+        let peer = self.arrival.peer.clone();
+        self.shared.events.emit(Event::Refused { peer, command, reply: reply.to_string() });
+        reply
+    }
+}
+
+fn offer(shared: &Shared, arrival: &Arrival) -> Offer {
+    let limits = &shared.config.limits;
+    Offer {
+        max_size: limits.message_size,
+        max_recipients: limits.recipients,
+        dsn: true,
+        local: matches!(arrival.client, Client::Local { .. }),
+        ..Offer::new(shared.hostname.as_str())
+    }
+}

@@ -1,0 +1,237 @@
+//! The drop directory: mail that waits because nobody serves the submission socket.
+//!
+//! Directory: sticky and setgid, mode 3777, owner and group mailstack. One file per message, named `drop-` and 32
+//! hexadecimal digits, mode 0640, created exclusively. Its owner is who sends. Content:
+//!
+//! ```text
+//! mailstack-drop 1\n
+//! {"sender":"root","recipients":["root"],…}\n      a Request, as one line of JSON
+//! the message, every line ended by CRLF
+//! mailstack-end 000000000000012c\n                  the message's octets, 16 hexadecimal digits
+//! ```
+//!
+//! The end mark is written last, and says with its count that all before it was written: without it a file is still
+//! being written, or was given up. File and directory are synced before the program that drops it may say success.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+use super::Request;
+use super::lines::CrlfReader;
+
+/// The first line.
+const MAGIC: &str = "mailstack-drop 1\n";
+/// Before the count in the end mark.
+const END: &str = "mailstack-end ";
+/// Octets of the end mark.
+const END_LENGTH: u64 = 14 + 16 + 1;
+/// Octets of the first two lines at most.
+const MAX_HEAD: u64 = 1024 * 1024;
+/// What a name begins with.
+const PREFIX: &str = "drop-";
+/// Random octets in a name.
+const RANDOM: usize = 16;
+
+/// Why a drop file cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DropError {
+    /// No end mark: it is being written, or its writer died.
+    #[error("it has no end mark")]
+    Unfinished,
+    /// It is no drop file, or of another version.
+    #[error("it is no drop file of version 1: {0}")]
+    Malformed(&'static str),
+    /// Its envelope cannot be read.
+    #[error("its envelope cannot be read")]
+    Envelope(#[source] serde_json::Error),
+    /// Reading it failed.
+    #[error("it cannot be read")]
+    Io(#[source] io::Error),
+}
+
+/// Whether a drop file may have this name.
+pub fn is_name(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|digits| digits.len() == 2 * RANDOM && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Writes a message into the directory and returns its name once file and directory are durable. Line ends of the
+/// message become CRLF. On an error nothing stays behind.
+pub fn write_drop(directory: &Path, request: &Request, message: &mut dyn Read) -> io::Result<String> {
+    let name = random_name()?;
+    let path = directory.join(&name);
+    let written = create(&path).and_then(|file| fill(file, request, message));
+    let durable = written.and_then(|()| File::open(directory)?.sync_all());
+    match durable {
+        Ok(()) => Ok(name),
+        Err(e) => {
+            let _ = std::fs::remove_file(&path);
+            Err(e)
+        }
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o640).custom_flags(flags.bits()).open(path)?;
+    // Whatever the umask: the group reads it, nobody else does.
+    file.set_permissions(Permissions::from_mode(0o640))?;
+    Ok(file)
+}
+
+fn fill(file: File, request: &Request, message: &mut dyn Read) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(64 * 1024, file);
+    out.write_all(MAGIC.as_bytes())?;
+    serde_json::to_writer(&mut out, request)?;
+    out.write_all(b"\n")?;
+    let octets = io::copy(&mut CrlfReader::new(message), &mut out)?;
+    write!(out, "{END}{octets:016x}\n")?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+fn random_name() -> io::Result<String> {
+    let mut random = [0; RANDOM];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let digits: String = random.iter().map(|b| format!("{b:02x}")).collect();
+    Ok(format!("{PREFIX}{digits}"))
+}
+
+/// A finished drop file, open at its message.
+#[derive(Debug)]
+pub struct Dropped {
+    /// What its sender asks for.
+    pub request: Request,
+    /// Octets of the message.
+    pub length: u64,
+    file: BufReader<File>,
+    left: u64,
+}
+
+impl Dropped {
+    /// Reads the frame of a drop file that is open for reading. Errors: see [`DropError`].
+    pub fn open(mut file: File) -> Result<Self, DropError> {
+        let size = file.metadata().map_err(DropError::Io)?.len();
+        let length = read_end(&mut file, size)?;
+        file.seek(SeekFrom::Start(0)).map_err(DropError::Io)?;
+        let mut file = BufReader::new(file);
+        let magic = read_line(&mut file)?;
+        if magic != MAGIC.as_bytes() {
+            return Err(DropError::Malformed("first line"));
+        }
+        let envelope = read_line(&mut file)?;
+        let head = (magic.len() + envelope.len()) as u64;
+        if head.checked_add(length).and_then(|sum| sum.checked_add(END_LENGTH)) != Some(size) {
+            return Err(DropError::Malformed("length"));
+        }
+        let request = serde_json::from_slice(&envelope).map_err(DropError::Envelope)?;
+        Ok(Self { request, length, file, left: length })
+    }
+}
+
+impl Read for Dropped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read(&mut buffer[..most])?;
+        if read == 0 && most > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+fn read_end(file: &mut File, size: u64) -> Result<u64, DropError> {
+    let at = size.checked_sub(END_LENGTH).ok_or(DropError::Unfinished)?;
+    let mut mark = [0; END_LENGTH as usize];
+    file.seek(SeekFrom::Start(at)).map_err(DropError::Io)?;
+    file.read_exact(&mut mark).map_err(DropError::Io)?;
+    let mark = std::str::from_utf8(&mark).map_err(|_| DropError::Unfinished)?;
+    let digits =
+        mark.strip_prefix(END).and_then(|rest| rest.strip_suffix('\n')).ok_or(DropError::Unfinished)?;
+    u64::from_str_radix(digits, 16).map_err(|_| DropError::Unfinished)
+}
+
+fn read_line(file: &mut BufReader<File>) -> Result<Vec<u8>, DropError> {
+    let mut line = Vec::new();
+    file.take(MAX_HEAD).read_until(b'\n', &mut line).map_err(DropError::Io)?;
+    if line.ends_with(b"\n") { Ok(line) } else { Err(DropError::Malformed("line too long")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailstack_smtp::address::ReversePath;
+
+    use super::*;
+
+    fn request() -> Request {
+        Request::new(ReversePath::Address("root".parse().unwrap()), vec!["root".parse().unwrap()])
+    }
+
+    fn open(path: &Path) -> Result<Dropped, DropError> {
+        Dropped::open(File::open(path).unwrap())
+    }
+
+    #[test]
+    fn what_is_dropped_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = write_drop(dir.path(), &request(), &mut b"Subject: x\n\nbody\n".as_slice()).unwrap();
+        assert!(is_name(&name), "{name}");
+        let path = dir.path().join(&name);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
+        let mut dropped = open(&path).unwrap();
+        assert_eq!(dropped.request, request());
+        let mut message = String::new();
+        dropped.read_to_string(&mut message).unwrap();
+        assert_eq!(message, "Subject: x\r\n\r\nbody\r\n");
+        assert_eq!(dropped.length, message.len() as u64);
+    }
+
+    #[test]
+    fn no_prefix_of_a_drop_file_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = write_drop(dir.path(), &request(), &mut b"a\n".as_slice()).unwrap();
+        let whole = std::fs::read(dir.path().join(name)).unwrap();
+        let path = dir.path().join("cut");
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(open(&path).is_err(), "{length}");
+        }
+        for wrong in [
+            b"mailstack-drop 2\n{}\nmailstack-end 0000000000000000\n".as_slice(),
+            &[&whole[..], &whole].concat(),
+        ] {
+            std::fs::write(&path, wrong).unwrap();
+            assert!(open(&path).is_err());
+        }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("broken"))
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        assert!(write_drop(dir.path(), &request(), &mut Broken).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn names() {
+        for (name, is) in [
+            ("drop-0123456789abcdef0123456789abcdef", true),
+            ("drop-0123", false),
+            ("x", false),
+            ("drop-0123456789abcdef0123456789abcde/", false),
+        ] {
+            assert_eq!(is_name(name), is, "{name}");
+        }
+    }
+}
