@@ -81,3 +81,32 @@ pub fn stuffed(message: &[u8]) -> Vec<u8> {
     stuffer.finish(&mut out);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_over_the_wire() {
+        let table: [(&[u8], &[u8]); 8] = [
+            (b"", b".\r\n"),
+            (b"a", b"a\r\n.\r\n"),
+            (b"a\r\n", b"a\r\n.\r\n"),
+            (b".", b"..\r\n.\r\n"),
+            (b"a.\r\n..b\r\n", b"a.\r\n...b\r\n.\r\n"),
+            (b"a\n.\n", b"a\r\n..\r\n.\r\n"),
+            (b"a\r.\r", b"a\r\n..\r\n.\r\n"),
+            (b"a\r\r\n.\r\r\n", b"a\r\n\r\n..\r\n\r\n.\r\n"),
+        ];
+        for (message, wire) in table {
+            assert_eq!(stuffed(message), wire, "{message:?}");
+            for split in 0..=message.len() {
+                let (mut out, mut stuffer) = (Vec::new(), Stuffer::new());
+                stuffer.push(&message[..split], &mut out);
+                stuffer.push(&message[split..], &mut out);
+                stuffer.finish(&mut out);
+                assert_eq!(out, wire, "{message:?} split at {split}");
+            }
+        }
+    }
+}

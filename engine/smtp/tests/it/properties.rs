@@ -1,0 +1,106 @@
+//! What holds for every input.
+
+use mailstack_smtp::command::{self, Command};
+use mailstack_smtp::data::{Limits, Part, Receiver, Stuffer};
+use mailstack_smtp::reply::Parser;
+use proptest::prelude::*;
+
+use crate::driver::{Server, offer};
+
+/// A message of whole lines with many periods.
+pub(crate) fn message() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec("[.a\u{e9} ]{0,8}", 0..20)
+        .prop_map(|lines| lines.iter().flat_map(|line| format!("{line}\r\n").into_bytes()).collect())
+}
+
+/// Octets of which many mean something.
+fn octets() -> impl Strategy<Value = Vec<u8>> {
+    let octet = prop_oneof![4 => prop::sample::select(b"\r\n.\0 <>\"\\@:=+".to_vec()), 1 => any::<u8>()];
+    prop::collection::vec(octet, 0..200)
+}
+
+fn chunks<'a>(octets: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+    let (mut rest, mut out) = (octets, Vec::new());
+    let mut sizes = sizes.iter().cycle();
+    while !rest.is_empty() {
+        let (chunk, behind) = rest.split_at((*sizes.next().unwrap()).clamp(1, rest.len()));
+        (rest, _) = (behind, out.push(chunk));
+    }
+    out
+}
+
+/// What a receiver gives out, and how it ends.
+fn received(packets: &[&[u8]]) -> (Vec<u8>, String) {
+    let mut receiver = Receiver::new(Limits { size: 100, line: 30 });
+    let (mut held, mut body) = (Vec::new(), Vec::new());
+    for packet in packets {
+        held.extend_from_slice(packet);
+        loop {
+            let (taken, part) = receiver.receive(&held);
+            match part {
+                Part::NeedInput => {
+                    held.drain(..taken);
+                    assert!(held.len() <= 2, "more than two octets are held");
+                    break;
+                }
+                Part::Body(octets) => body.extend_from_slice(octets),
+                Part::Swallowing => {}
+                Part::End => return (body, "end".to_owned()),
+                Part::Refused { .. } => return (Vec::new(), format!("{part:?}")),
+            }
+            held.drain(..taken);
+        }
+    }
+    (Vec::new(), "open".to_owned())
+}
+
+proptest! {
+    #[test]
+    fn reading_a_command_or_a_reply_never_panics(line in octets(), verb in "(MAIL FROM:|RCPT TO:|EHLO |)<?") {
+        let line = [verb.as_bytes(), &line].concat();
+        let _ = Parser::default().parse(&line);
+        if let Ok(Command::Rcpt(request)) = command::parse(&line) {
+            let again = format!("RCPT TO:<{}>", request.to);
+            prop_assert!(matches!(command::parse(again.as_bytes()), Ok(Command::Rcpt(r)) if r.to == request.to));
+        }
+    }
+
+    #[test]
+    fn a_session_never_panics_and_packets_make_no_difference(octets in octets(), sizes in prop::collection::vec(1_usize..9, 1..9)) {
+        let opening = &b"MAIL FROM:<a@c>\r\nRCPT TO:<b>\r\nDATA\r\n"[..];
+        let run = |packets: Vec<&[u8]>| {
+            let mut server = Server::new(offer());
+            server.packet(b"EHLO c\r\n");
+            server.packet(opening);
+            packets.into_iter().for_each(|packet| server.packet(packet));
+            (server.aborted, server.messages)
+        };
+        prop_assert_eq!(run(chunks(&octets, &sizes)), run(vec![&octets]));
+    }
+
+    #[test]
+    fn receiving_is_the_same_at_every_split(octets in octets(), sizes in prop::collection::vec(1_usize..9, 1..9)) {
+        prop_assert_eq!(received(&chunks(&octets, &sizes)), received(&[&octets]));
+    }
+
+    #[test]
+    fn stuffing_and_its_undoing_give_the_message(message in message(), sizes in prop::collection::vec(1_usize..9, 1..9)) {
+        prop_assume!(message.len() <= 100);
+        let mut wire = Vec::new();
+        let mut stuffer = Stuffer::new();
+        chunks(&message, &sizes).into_iter().for_each(|chunk| stuffer.push(chunk, &mut wire));
+        stuffer.finish(&mut wire);
+        prop_assert_eq!(received(&chunks(&wire, &sizes)), (message, "end".to_owned()));
+    }
+
+    #[test]
+    fn nothing_that_is_sent_has_a_bare_line_end(octets in octets(), sizes in prop::collection::vec(1_usize..9, 1..9)) {
+        let mut wire = Vec::new();
+        let mut stuffer = Stuffer::new();
+        chunks(&octets, &sizes).into_iter().for_each(|chunk| stuffer.push(chunk, &mut wire));
+        stuffer.finish(&mut wire);
+        let text = String::from_utf8_lossy(&wire).replace("\r\n", "|");
+        prop_assert!(!text.contains(['\r', '\n']) && text.ends_with('.').eq(&false) && text.ends_with(".|"));
+        prop_assert_eq!(format!("|{text}").matches("|.|").count(), 1);
+    }
+}
