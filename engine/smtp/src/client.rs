@@ -3,6 +3,9 @@
 //! Owns: what is said when, and which recipient a reply is about. Holds no input but the lines of a reply that is
 //! not whole. Must not know sockets, time and where a message comes from.
 //!
+//! With PIPELINING the commands of a whole transaction are one write: a driver with many recipients reads while it
+//! writes.
+//!
 //! A driver loops: `step` with what was read; on [`Action::NeedInput`] write [`Session::take_output`] and read; on
 //! [`Action::Ready`] call [`Session::begin`] or [`Session::quit`]; on [`Action::SendBody`] write the output and the
 //! message through [`crate::data::Stuffer`], its end included, then call [`Session::body_sent`]; on
@@ -51,6 +54,9 @@ pub enum CannotBegin {
     /// The message needs 8BITMIME and the peer does not offer it (RFC 6152 3).
     #[error("the message has 8-bit octets and the peer does not offer 8BITMIME")]
     EightBit,
+    /// An address is beyond ASCII, and SMTPUTF8 is not in use (RFC 6531 3.1).
+    #[error("an address has characters beyond ASCII")]
+    NotAscii,
     /// The message is larger than the peer takes (RFC 1870 6.1).
     #[error("the message is larger than the {limit} octets that the peer takes")]
     TooLarge {

@@ -125,8 +125,8 @@ pub enum CommandError {
     /// A parameter with a wrong value, or given twice.
     #[error("Syntax error in parameter {0}")]
     BadParameter(String),
-    /// A control character.
-    #[error("Control characters are not allowed in a command")]
+    /// A control character, or octets that are no text.
+    #[error("Command has characters that are not allowed")]
     Control,
 }
 
@@ -160,7 +160,7 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
     if line.iter().any(|&b| (b < b' ' && b != b'\t') || b == 0x7f) {
         return Err(CommandError::Control);
     }
-    let line = std::str::from_utf8(line).map_err(|_| CommandError::NotAscii)?.trim_matches([' ', '\t']);
+    let line = std::str::from_utf8(line).map_err(|_| CommandError::Control)?.trim_matches([' ', '\t']);
     let (verb, rest) = line.split_at(line.find([' ', '\t']).unwrap_or(line.len()));
     let rest = rest.trim_start_matches([' ', '\t']);
     match known(verb) {

@@ -119,6 +119,9 @@ impl Session {
         if transaction.eight_bit && !self.offered.eight_bit {
             return Err(CannotBegin::EightBit);
         }
+        if !is_ascii(transaction) {
+            return Err(CannotBegin::NotAscii);
+        }
         match (self.offered.size_limit, transaction.size) {
             (Some(limit), Some(size)) if size > limit => Err(CannotBegin::TooLarge { limit }),
             _ => Ok(()),
@@ -373,6 +376,11 @@ impl State {
         }
         State::Finished(progress.finish(stage), After::Closed(closed))
     }
+}
+
+fn is_ascii(transaction: &Transaction) -> bool {
+    let sender = transaction.from.address().is_none_or(|from| from.local().is_ascii());
+    sender && transaction.recipients.iter().all(|recipient| recipient.to.local().is_ascii())
 }
 
 fn wrong_code(progress: Progress, stage: Stage, reply: &Reply) -> State {

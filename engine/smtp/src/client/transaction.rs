@@ -51,8 +51,10 @@ impl Progress {
     /// Takes the reply to the next RCPT; true if it was the last.
     pub(super) fn rcpt_reply(&mut self, reply: Reply) -> bool {
         if let Some(slot) = self.outcomes.get_mut(self.answered) {
-            let free = slot.is_none() && !reply.is_positive();
-            *slot = if free { Some(Outcome::Refused { stage: Stage::Rcpt, reply }) } else { slot.take() };
+            // Where MAIL was refused, that is the reason.
+            if slot.is_none() && !reply.is_positive() {
+                *slot = Some(Outcome::Refused { stage: Stage::Rcpt, reply });
+            }
         }
         self.answered += 1;
         self.answered >= self.outcomes.len()

@@ -142,7 +142,7 @@ impl Receiver {
     /// The limit that the octets given out, and `end` more, are over. The last line has `begun` octets and those
     /// from `line_start` on. Where both are, the one that came first: packets must not make a difference.
     fn over(&self, line_start: usize, end: usize, begun: u32) -> Option<Fault> {
-        let size_room = self.limits.size - self.size;
+        let size_room = self.limits.size.saturating_sub(self.size);
         let line_room = line_start as u64 + u64::from(self.limits.line.saturating_sub(begun));
         let (too_large, too_long) = (end as u64 > size_room, end as u64 > line_room);
         match (too_large, too_long) {

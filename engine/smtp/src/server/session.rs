@@ -145,6 +145,7 @@ impl Session {
             }
             Part::Refused { fault, unsafe_to_go_on } => {
                 let reply = words::refused(fault, &self.offer);
+                self.idle = self.idle.saturating_add(1);
                 self.state = State::Command(Expect::Mail);
                 match unsafe_to_go_on {
                     true => self.close(&reply, Closing::Protocol),
@@ -182,7 +183,7 @@ impl Session {
     fn take_command<'a>(&mut self, expect: Expect, line: &[u8], crowded: bool) -> Action<'a> {
         let command = match command::parse(line) {
             Ok(command) => command,
-            Err(error) => return self.no_command(&error),
+            Err(error) => return self.no_command(&error, crowded),
         };
         // RFC 2920 3.1: EHLO must be waited for.
         if crowded && !self.offer.local && matches!(command, command::Command::Hello { .. }) {
@@ -213,13 +214,15 @@ impl Session {
         }
     }
 
-    fn no_command<'a>(&mut self, error: &CommandError) -> Action<'a> {
+    fn no_command<'a>(&mut self, error: &CommandError, crowded: bool) -> Action<'a> {
         let action = self.wrong(error.reply());
-        if *error == CommandError::NotImplemented("BDAT") {
+        match error {
             // RFC 3030 2: what follows is a chunk of a message, not commands.
-            return self.violated();
+            CommandError::NotImplemented("BDAT") => self.violated(),
+            // RFC 2920 3.1: what follows already is a message, not commands.
+            CommandError::Syntax("DATA") if crowded => self.violated(),
+            _ => action,
         }
-        action
     }
 
     fn violated<'a>(&mut self) -> Action<'a> {

@@ -160,6 +160,7 @@ fn what_the_peer_cannot_take_is_not_begun() {
     let eight_bit = Transaction { eight_bit: true, ..transaction(&["b@mx.example"]) };
     assert_eq!(session.begin(eight_bit), Err(CannotBegin::EightBit));
     assert_eq!(session.begin(transaction(&["b@mx.example"])), Err(CannotBegin::TooLarge { limit: 5 }));
+    assert_eq!(session.begin(transaction(&["\u{e9}@mx.example"])), Err(CannotBegin::NotAscii));
     assert_eq!(session.begin(transaction(&[])), Err(CannotBegin::NoRecipients));
     assert_eq!(session.step(b"").action, Action::Ready);
 }

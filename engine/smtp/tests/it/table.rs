@@ -85,3 +85,19 @@ fn leads(to_mail: &str, to_data: &str) -> &'static str {
         _ => "ExpectHello",
     }
 }
+
+#[test]
+fn a_line_over_the_limit_is_answered_once_however_it_comes() {
+    for length in [505, 506, 2040, 2048, 2049, 5000] {
+        for size in [1, 7, 512, 2048, 9000] {
+            let mut server = Server::new(offer());
+            let line = format!("NOOP {}\r\nQUIT\r\n", "x".repeat(length));
+            line.as_bytes().chunks(size).for_each(|packet| server.packet(packet));
+            let said = server.take_output();
+            let first = said.lines().nth(1).unwrap_or_default();
+            let wanted = if length == 505 { "250 2.0.0 OK" } else { "500 5.5.2 Command line too long" };
+            assert_eq!((first, said.lines().count()), (wanted, 3), "{length} in packets of {size}");
+            assert!(server.input.is_empty());
+        }
+    }
+}
