@@ -69,8 +69,9 @@ impl RealDisk {
                 handle.sync_all()?;
             }
         }
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600);
-        let lock = lock.clone().open(directory.join(LOCK))?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true).mode(0o600);
+        let lock = options.open(directory.join(LOCK))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
         Ok(Self { handle: File::open(&segments)?, directory: segments, _lock: Some(lock) })
     }

@@ -82,11 +82,15 @@ pub(super) enum Kind {
     Accept = 2,
     Change = 3,
     Moved = 4,
+    /// An accept that concludes another message in the same breath.
+    Notice = 5,
 }
 
 impl Kind {
     fn of(octet: u8) -> Option<Self> {
-        [Self::Chunk, Self::Accept, Self::Change, Self::Moved].into_iter().find(|&kind| kind as u8 == octet)
+        [Self::Chunk, Self::Accept, Self::Change, Self::Moved, Self::Notice]
+            .into_iter()
+            .find(|&kind| kind as u8 == octet)
     }
 }
 
@@ -94,6 +98,8 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub kind: Kind,
+    /// Recipients of the message; below 2^24.
+    pub recipients: u32,
     pub id: QueueId,
     pub description: u32,
     pub body: u32,
@@ -110,7 +116,7 @@ impl Frame {
     /// `seed` binds it to its segment, so that octets of another place never pass for a record of this one.
     fn encode(&self, seed: u32) -> [u8; FRAME] {
         let mut octets = [0; FRAME];
-        octets[0] = self.kind as u8;
+        octets[..4].copy_from_slice(&(self.recipients << 8 | self.kind as u32).to_le_bytes());
         octets[4..8].copy_from_slice(&self.description.to_le_bytes());
         octets[8..12].copy_from_slice(&self.body.to_le_bytes());
         octets[12..20].copy_from_slice(&self.id.0.to_le_bytes());
@@ -129,6 +135,7 @@ impl Frame {
         }
         let frame = Self {
             kind: Kind::of(*octets.first()?)?,
+            recipients: read(0)? >> 8,
             id: QueueId(u64::from_le_bytes(number(octets, 12)?)),
             description: read(4)?,
             body: read(8)?,
@@ -173,7 +180,10 @@ pub(super) struct Changed {
     /// The segment of the message's own record: this record must outlive it.
     pub base: u32,
     pub changes: Vec<Change>,
-    /// Copied from a segment that is gone: the message is concluded, no more is known.
+    /// Copied from a segment that is gone, all that is known: where the recipients stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Copied from a segment that is gone: the message is concluded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub concluded: bool,
 }
@@ -212,7 +222,7 @@ impl Record {
         };
         let description_crc = crc32fast::hash(&description);
         let body_crc = crc32fast::hash(&body);
-        let frame = Frame { kind, id, description: d, body: b, description_crc, body_crc };
+        let frame = Frame { kind, recipients: 0, id, description: d, body: b, description_crc, body_crc };
         Ok(Self { frame, description, body })
     }
 
@@ -226,6 +236,12 @@ impl Record {
         let json = serde_json::to_vec(description);
         let json = json.map_err(|error| SpoolError::io("describe", "record", io::Error::other(error)))?;
         Self::new(kind, id, json, body)
+    }
+
+    /// The same of a message with so many recipients.
+    pub fn with_recipients(mut self, recipients: u32) -> Self {
+        self.frame.recipients = recipients & 0x00ff_ffff;
+        self
     }
 
     pub fn encode(&self, seed: u32, out: &mut Vec<u8>) {
@@ -255,7 +271,7 @@ pub(super) fn read_description(
 
 /// Reads the body in the record at a place. None: damaged.
 pub(super) fn read_body(file: &dyn DiskFile, place: Place) -> Result<Option<Vec<u8>>, SpoolError> {
-    let read = || {
+    let read = || -> io::Result<Option<Vec<u8>>> {
         let Some(frame) = read_frame(file, place.offset)? else { return Ok(None) };
         let at = place.offset + FRAME as u64 + u64::from(frame.description);
         let octets = read(file, at, frame.body)?;
@@ -282,4 +298,15 @@ pub(super) fn file_name(segment: u32) -> String {
 pub(super) fn segment_number(name: &str) -> Option<u32> {
     let number = name.strip_suffix(".seg")?.parse().ok()?;
     (number > 0 && file_name(number) == name).then_some(number)
+}
+
+/// Whether description and body are as they were written.
+pub(super) fn is_whole(file: &dyn DiskFile, at: u64, frame: &Frame) -> io::Result<bool> {
+    let description = at + FRAME as u64;
+    let octets = read(file, description, frame.description)?;
+    if crc32fast::hash(&octets) != frame.description_crc {
+        return Ok(false);
+    }
+    let octets = read(file, description + u64::from(frame.description), frame.body)?;
+    Ok(crc32fast::hash(&octets) == frame.body_crc)
 }

@@ -1,0 +1,276 @@
+//! The spool as the rest of the MTA sees it, and the thread behind it.
+//!
+//! Owns: the channel to the one committer. A session waits for its own answer; the committer takes whatever waits
+//! and never waits for more. Must not know a schedule.
+
+use std::mem;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::body::{Body, Kept, Piece};
+use super::change::{Change, Notice, Stored};
+use super::disk::{Disk, RealDisk};
+use super::error::SpoolError;
+use super::index::{Claim, Entry, Index, Shared, lock};
+use super::log::{Log, Op, Options, Reply};
+use super::record::{Accepted, Kind, Record, file_name};
+use super::{Recovery, scan};
+use crate::message::{Envelope, Outcome, QueueId};
+
+/// Octets up to which a message is one record.
+pub const SMALL: usize = 64 * 1024;
+/// Octets of the chunks that a larger message is written in; what a session holds of it in memory.
+pub const CHUNK: usize = 128 * 1024;
+/// Operations that wait for the committer, from all sessions.
+const WAITING: usize = 256;
+/// Octets of bodies in one batch, about.
+const BATCH: usize = 4 * 1024 * 1024;
+
+/// An open spool. Clones are the same; the last one dropped closes it.
+#[derive(Clone)]
+pub struct Spool {
+    ops: mpsc::Sender<Op>,
+    index: Shared,
+    next_id: Arc<AtomicU64>,
+    held: Arc<AtomicUsize>,
+    memory: usize,
+}
+
+impl Spool {
+    /// Opens the spool in `directory`, created where it is not there.
+    /// Errors: [`SpoolError::InUse`], [`SpoolError::Version`], [`SpoolError::Io`], [`SpoolError::Full`].
+    pub fn open(directory: &Path, options: Options) -> Result<(Spool, Recovery), SpoolError> {
+        let name = directory.display().to_string();
+        let disk = RealDisk::open(directory).map_err(|error| SpoolError::io("open", &name, error))?;
+        Self::on(Arc::new(disk), options)
+    }
+
+    /// Opens the spool on a disk.
+    pub fn on(disk: Arc<dyn Disk>, options: Options) -> Result<(Spool, Recovery), SpoolError> {
+        let (log, recovery) = Log::open(disk, options)?;
+        let (ops, received) = mpsc::channel(WAITING);
+        let spool = Spool {
+            ops,
+            index: log.index.clone(),
+            next_id: log.next_id.clone(),
+            held: Arc::default(),
+            memory: options.memory,
+        };
+        let thread = thread::Builder::new().name("spool".to_owned()).spawn(move || serve(log, received));
+        thread.map_err(|error| SpoolError::io("start a thread for", "the spool", error))?;
+        Ok((spool, recovery))
+    }
+
+    /// Begins to take a message in.
+    pub fn begin(&self) -> Incoming {
+        Incoming { spool: self.clone(), id: None, size: 0, pending: Vec::new(), claims: Vec::new() }
+    }
+
+    /// Records changes; when this returns Ok they survive a power cut. A message whose recipients all are done
+    /// leaves the spool. Errors: [`SpoolError::Unknown`], or the disk's; nothing is recorded then.
+    pub async fn record(&self, id: QueueId, changes: Vec<Change>) -> Result<(), SpoolError> {
+        self.ask(|reply| Op::Change { id, changes, durable: true, reply }).await
+    }
+
+    /// Records changes that a crash may undo, deferrals: they become durable with the next commit of anything.
+    pub async fn note(&self, id: QueueId, changes: Vec<Change>) -> Result<(), SpoolError> {
+        self.ask(|reply| Op::Change { id, changes, durable: false, reply }).await
+    }
+
+    /// Records outcomes and the notice about them, durably, all or nothing. [`Outcome::Failed`] without a notice
+    /// gets this one. Errors: as [`Spool::record`], and [`SpoolError::TooLarge`].
+    pub async fn conclude(
+        &self,
+        about: QueueId,
+        mut changes: Vec<Change>,
+        notice: Option<Notice>,
+    ) -> Result<Option<QueueId>, SpoolError> {
+        let Some(notice) = notice else { return self.record(about, changes).await.map(|()| None) };
+        let id = self.next_id();
+        for change in &mut changes {
+            if let Change::Done { outcome: Outcome::Failed { notice, .. }, .. } = change {
+                notice.get_or_insert(id);
+            }
+        }
+        let notice = Box::new(notice);
+        self.ask(|reply| Op::Notice { id, notice, about, changes, reply }).await?;
+        Ok(Some(id))
+    }
+
+    /// The names of all queued messages, in the order in which they were given.
+    pub fn ids(&self) -> Vec<QueueId> {
+        lock(&self.index).messages.keys().copied().collect()
+    }
+
+    /// At most `limit` names behind `after`.
+    pub fn ids_after(&self, after: Option<QueueId>, limit: usize) -> Vec<QueueId> {
+        let from = after.map_or(0, |id| id.0.saturating_add(1));
+        lock(&self.index).messages.range(QueueId(from)..).take(limit).map(|(id, _)| *id).collect()
+    }
+
+    /// Messages in the spool.
+    pub fn count(&self) -> usize {
+        lock(&self.index).messages.len()
+    }
+
+    /// Reads a message without its body. May block on the disk.
+    /// Errors: [`SpoolError::Unknown`], [`SpoolError::Damaged`], [`SpoolError::Io`].
+    pub fn message(&self, id: QueueId) -> Result<Stored, SpoolError> {
+        stored(&self.index, id)
+    }
+
+    /// The octets of a message; stays readable when the message leaves the spool meanwhile.
+    /// Errors: [`SpoolError::Unknown`].
+    pub fn body(&self, id: QueueId) -> Result<Body, SpoolError> {
+        let index = lock(&self.index);
+        let entry = index.messages.get(&id).ok_or(SpoolError::Unknown(id))?;
+        let extents = if entry.chunks.is_empty() { std::slice::from_ref(&entry.base) } else { &entry.chunks };
+        let piece = |extent: &super::record::Extent| {
+            let segment = index.segments.get(&extent.segment);
+            let file = segment.map(|segment| segment.file.clone());
+            let file = file.ok_or(SpoolError::Damaged(id, extent.place()))?;
+            Ok(Piece { file, place: extent.place() })
+        };
+        let pieces: Result<Vec<Piece>, SpoolError> = extents.iter().map(piece).collect();
+        Ok(Body::stored(id, entry.size, pieces?))
+    }
+
+    fn next_id(&self) -> QueueId {
+        QueueId(self.next_id.fetch_add(1, Ordering::SeqCst))
+    }
+
+    async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, SpoolError> {
+        let (reply, answer) = oneshot::channel();
+        self.ops.send(op(reply)).await.map_err(|_| SpoolError::Closed)?;
+        answer.await.map_err(|_| SpoolError::Closed)?
+    }
+}
+
+/// The committer: takes what waits, as one batch.
+fn serve(mut log: Log, mut ops: mpsc::Receiver<Op>) {
+    while let Some(first) = ops.blocking_recv() {
+        let mut octets = weight(&first);
+        let mut batch = vec![first];
+        while octets < BATCH
+            && let Ok(op) = ops.try_recv()
+        {
+            octets += weight(&op);
+            batch.push(op);
+        }
+        log.commit(batch);
+        log.tidy();
+    }
+    // Deferrals that no commit came after.
+    let _ = log.sync();
+}
+
+fn weight(op: &Op) -> usize {
+    match op {
+        Op::Chunk { octets, .. } => octets.len(),
+        Op::Accept { record, .. } => record.body.len(),
+        Op::Change { .. } => 0,
+        Op::Notice { notice, .. } => notice.octets.len(),
+    }
+}
+
+/// A message that is coming in. At most [`CHUNK`] octets of it are in memory. Dropped, it is given up.
+pub struct Incoming {
+    spool: Spool,
+    id: Option<QueueId>,
+    size: u64,
+    pending: Vec<u8>,
+    claims: Vec<Claim>,
+}
+
+impl Incoming {
+    /// Octets so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Adds octets of header and body, CRLF. Errors: as [`Incoming::commit`]; the message cannot go on then.
+    pub async fn write(&mut self, octets: &[u8]) -> Result<(), SpoolError> {
+        self.size += octets.len() as u64;
+        self.pending.extend_from_slice(octets);
+        while self.pending.len() > CHUNK {
+            let rest = self.pending.split_off(CHUNK);
+            let chunk = mem::replace(&mut self.pending, rest);
+            self.flush(chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, octets: Vec<u8>) -> Result<(), SpoolError> {
+        let id = self.id();
+        let claim = self.spool.ask(|reply| Op::Chunk { id, octets, reply }).await?;
+        self.claims.push(claim);
+        Ok(())
+    }
+
+    fn id(&mut self) -> QueueId {
+        *self.id.get_or_insert_with(|| self.spool.next_id())
+    }
+
+    /// Queues the message; when this returns Ok it survives a power cut.
+    /// Errors: [`SpoolError::is_full`] is 452, everything else 451.
+    pub async fn commit(self, envelope: Envelope) -> Result<QueueId, SpoolError> {
+        self.commit_keeping(envelope).await.map(|(id, _)| id)
+    }
+
+    /// As [`Incoming::commit`]; returns the body too where it is small and memory allows.
+    pub async fn commit_keeping(mut self, envelope: Envelope) -> Result<(QueueId, Option<Body>), SpoolError> {
+        let id = self.id();
+        if self.pending.len() > SMALL || !self.claims.is_empty() {
+            let rest = mem::take(&mut self.pending);
+            if !rest.is_empty() {
+                self.flush(rest).await?;
+            }
+        }
+        let chunks = self.claims.iter().map(|claim| claim.extent).collect();
+        let recipients = envelope.recipients.len() as u32;
+        let accepted =
+            Accepted { envelope, size: self.size, chunks, progress: None, from: None, concludes: None };
+        let body = mem::take(&mut self.pending);
+        let kept = if self.claims.is_empty() { self.keep(&body) } else { None };
+        let record = Record::described(Kind::Accept, id, &accepted, body)?.with_recipients(recipients);
+        let (claims, accepted) = (mem::take(&mut self.claims), Box::new(accepted));
+        self.spool.ask(|reply| Op::Accept { record, accepted, claims, reply }).await?;
+        Ok((id, kept))
+    }
+
+    fn keep(&self, body: &[u8]) -> Option<Body> {
+        Kept::within(body.to_vec(), &self.spool.held, self.spool.memory).map(Body::memory)
+    }
+}
+
+fn stored(index: &std::sync::Mutex<Index>, id: QueueId) -> Result<Stored, SpoolError> {
+    let (entry, file) = located(&lock(index), id)?;
+    let read = scan::read_accepted(&*file, entry.base.offset);
+    let read = read.map_err(|error| SpoolError::io("read", &file_name(entry.base.segment), error))?;
+    let (_, accepted) = read.ok_or(SpoolError::Damaged(id, entry.base.place()))?;
+    Ok(Stored { id, envelope: accepted.envelope, size: entry.size, progress: entry.progress })
+}
+
+fn located(index: &Index, id: QueueId) -> Result<(Entry, Arc<dyn super::disk::DiskFile>), SpoolError> {
+    let entry = index.messages.get(&id).ok_or(SpoolError::Unknown(id))?.clone();
+    let segment = index.segments.get(&entry.base.segment);
+    let segment = segment.ok_or(SpoolError::Damaged(id, entry.base.place()))?;
+    Ok((entry, segment.file.clone()))
+}
+
+/// What lies in a spool that nobody has open: the messages, and what cannot be read. Nothing is changed.
+/// Errors: [`SpoolError::InUse`], [`SpoolError::Io`], [`SpoolError::Version`].
+pub fn inspect(directory: &Path) -> Result<(Vec<Stored>, Recovery), SpoolError> {
+    let name = directory.display().to_string();
+    let disk = RealDisk::read_only(directory).map_err(|error| SpoolError::io("open", &name, error))?;
+    let Some(disk) = disk else { return Ok((Vec::new(), Recovery::default())) };
+    let scan = scan::scan(&disk)?;
+    let ids: Vec<QueueId> = scan.index.messages.keys().copied().collect();
+    let index = std::sync::Mutex::new(scan.index);
+    let messages: Result<Vec<Stored>, SpoolError> = ids.into_iter().map(|id| stored(&index, id)).collect();
+    Ok((messages?, scan.recovery))
+}

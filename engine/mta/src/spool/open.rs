@@ -1,0 +1,77 @@
+//! Opens a spool: what is torn is cut, what was found is made durable, a new head is begun.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use super::Recovery;
+use super::disk::Disk;
+use super::error::SpoolError;
+use super::log::{Log, Options};
+use super::record::file_name;
+use super::scan::{Scan, scan};
+
+impl Log {
+    /// Opens what is on the disk. Errors: the disk cannot be read or written, or a newer version wrote it.
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Log, Recovery), SpoolError> {
+        let scan = scan(&*disk)?;
+        settle(&*disk, &scan)?;
+        let recovery = scan.recovery;
+        let mut log = Log {
+            disk,
+            options,
+            spool: scan.spool.unwrap_or_else(fresh_name),
+            index: Arc::new(Mutex::new(scan.index)),
+            next_id: Arc::new(AtomicU64::new(scan.next_id)),
+            next_segment: scan.next_segment,
+            last: scan.last,
+            voided: false,
+            tidied: 0,
+            head: None,
+        };
+        log.open_head()?;
+        log.reclaim()?;
+        Ok((log, recovery))
+    }
+
+    /// Gives space back where there is some, after the answers of a batch are out. What fails is tried again
+    /// after a later batch; commits meet the same disk and tell of it.
+    pub fn tidy(&mut self) {
+        let Some(head) = self.head.as_ref().map(|head| head.number) else { return };
+        if head != self.tidied {
+            self.tidied = head;
+            let _ = self.compact();
+        }
+        let _ = self.reclaim();
+    }
+}
+
+/// After a killed process the last segment may be in memory alone: what is read from it must be durable before
+/// anything is done about it.
+fn settle(disk: &dyn Disk, scan: &Scan) -> Result<(), SpoolError> {
+    for (number, len) in &scan.cuts {
+        let file = file_of(scan, *number)?;
+        let fault = |error| SpoolError::io("cut", &file_name(*number), error);
+        file.truncate(*len).and_then(|()| file.sync()).map_err(fault)?;
+    }
+    if scan.last.0 != 0 {
+        let file = file_of(scan, scan.last.0)?;
+        file.sync().map_err(|error| SpoolError::io("sync", &file_name(scan.last.0), error))?;
+    }
+    for name in &scan.leftovers {
+        disk.unlink(name).map_err(|error| SpoolError::io("remove", name, error))?;
+    }
+    disk.sync_directory().map_err(|error| SpoolError::io("sync the directory of", "segments", error))
+}
+
+fn file_of(scan: &Scan, number: u32) -> Result<Arc<dyn super::disk::DiskFile>, SpoolError> {
+    let segment = scan.index.segments.get(&number);
+    segment.map(|segment| segment.file.clone()).ok_or(SpoolError::Closed)
+}
+
+/// Names a new spool: differs from that of any other, guards no secret.
+fn fresh_name() -> u128 {
+    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
+    (half() << 64) | half()
+}
