@@ -1,1 +1,19 @@
 //! What host.toml and topology.toml say, as types: JSON Schema, faults with spans.
+//!
+//! Owns the languages as written and the reading of text into them, with every fault at once and where it stands.
+//! May use toml and serde. Must not know files, the model (which rules join two keys) or the words of help.
+
+pub mod fault;
+pub mod host;
+pub mod profiles;
+pub mod read;
+pub mod schema;
+pub mod spans;
+pub mod topology;
+pub mod value;
+mod walk;
+
+pub use fault::{Fault, FaultKind};
+pub use read::{MAX_SIZE, Written, read, read_bytes};
+pub use schema::{Document, json_schema, schema_text};
+pub use spans::Spans;

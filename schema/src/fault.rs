@@ -1,0 +1,135 @@
+//! Faults of a file as written: where, at which key, and of which kind.
+//!
+//! Owns the kinds and one line of each. The help around them belongs to the command; what help needs (suggestions,
+//! what is allowed, which roles have a key) is in the kind.
+
+use std::fmt;
+use std::ops::Range;
+
+/// One fault of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where in the text, in octets.
+    pub span: Range<usize>,
+    /// The key path (`relay.networks[1]`), empty for the file as a whole.
+    pub path: String,
+    /// What is wrong.
+    pub kind: FaultKind,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() { self.kind.fmt(f) } else { write!(f, "{}: {}", self.path, self.kind) }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What is wrong with a file as written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// Larger than [`crate::MAX_SIZE`].
+    #[error("the file has {size} octets, the limit is {limit}")]
+    TooLarge {
+        /// Octets it has.
+        size: usize,
+        /// Octets it may have.
+        limit: usize,
+    },
+    /// Octets that are not UTF-8.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// Not TOML; a key written twice too.
+    #[error("{message}")]
+    Syntax {
+        /// The parser's words.
+        message: String,
+    },
+    /// A key that there is not.
+    #[error("unknown key `{key}`")]
+    UnknownKey {
+        /// The key as written.
+        key: String,
+        /// The nearest key that is allowed here.
+        suggestion: Option<String>,
+        /// All keys that are allowed here.
+        allowed: Vec<String>,
+        /// Values of the tag (roles) under which the key exists at this place.
+        roles: Vec<String>,
+    },
+    /// A value of another type.
+    #[error("expected {expected}, found {found}")]
+    WrongType {
+        /// What must be here (`string or array`).
+        expected: String,
+        /// What is here.
+        found: &'static str,
+    },
+    /// A key that must be there and is not.
+    #[error("missing key `{key}`")]
+    MissingKey {
+        /// The key.
+        key: String,
+    },
+    /// A value that is none of those allowed.
+    #[error("{found} is not allowed here")]
+    NotOneOf {
+        /// The value as written.
+        found: String,
+        /// The nearest allowed value.
+        suggestion: Option<String>,
+        /// All allowed values.
+        allowed: Vec<String>,
+    },
+    /// A number outside its range.
+    #[error("{found} is out of range")]
+    OutOfRange {
+        /// The number as written.
+        found: String,
+        /// The least that is allowed.
+        minimum: Option<u64>,
+        /// The most that is allowed.
+        maximum: Option<u64>,
+    },
+    /// A text that is not of the form wanted.
+    #[error("`{found}` does not have the form of {expected}")]
+    BadForm {
+        /// The text as written.
+        found: String,
+        /// The form in words (`a duration, as 5m`).
+        expected: &'static str,
+    },
+    /// A list that must have an element and has none.
+    #[error("the list must not be empty")]
+    EmptyList,
+    /// None or several of keys of which exactly one must be there.
+    #[error("exactly one of {} must be here, found {}", listed(.keys), listed(.found))]
+    ExactlyOne {
+        /// The keys to choose from.
+        keys: Vec<String>,
+        /// Those that are there.
+        found: Vec<String>,
+    },
+    /// A version of the language that this program does not know.
+    #[error("version {found} of the language is not supported")]
+    UnsupportedVersion {
+        /// The version as written.
+        found: String,
+        /// The version that is supported.
+        supported: u64,
+    },
+    /// The schema let something pass that the types refuse: a bug here.
+    #[error("cannot be read: {message}")]
+    Unreadable {
+        /// serde's words.
+        message: String,
+    },
+}
+
+fn listed(keys: &[String]) -> String {
+    if keys.is_empty() {
+        return "none".to_owned();
+    }
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}

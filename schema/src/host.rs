@@ -1,0 +1,376 @@
+//! host.toml as types: a union by role, each role holding its own keys and no others.
+//!
+//! Owns the language as written; an absent key is None, and its default is a profile's business. Domain names, sizes
+//! and durations are texts here. Must not know what a valid combination is: that is the model.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::Document;
+
+/// How one host takes part in mail: its role, and what the role needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "role", rename_all = "lowercase")]
+pub enum Host {
+    /// All mail of the host goes to the mail host; nothing is delivered here and nothing listens (`nullclient`).
+    Nullclient(Nullclient),
+    /// Message submission only, beside any MTA of the host (`msp`, `submit.cf`).
+    Msp(Msp),
+    /// An MTA for the host's own programs, on loopback addresses alone.
+    Loopback(Loopback),
+    /// A border relay: takes mail for its domains, relays for its networks, refuses all else.
+    Gateway(Gateway),
+}
+
+impl Document for Host {
+    const NAME: &'static str = "host";
+}
+
+impl Host {
+    /// Returns the role.
+    pub fn role(&self) -> Role {
+        match self {
+            Host::Nullclient(_) => Role::Nullclient,
+            Host::Msp(_) => Role::Msp,
+            Host::Loopback(_) => Role::Loopback,
+            Host::Gateway(_) => Role::Gateway,
+        }
+    }
+
+    /// Returns the keys that every role has.
+    pub fn common(&self) -> &Common {
+        match self {
+            Host::Nullclient(host) => &host.common,
+            Host::Msp(host) => &host.common,
+            Host::Loopback(host) => &host.common,
+            Host::Gateway(host) => &host.common,
+        }
+    }
+}
+
+/// A host's job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Owns all mail of the host and sends it to the mail host.
+    Nullclient,
+    /// Submits only, beside any MTA.
+    Msp,
+    /// An MTA on loopback addresses.
+    Loopback,
+    /// A border relay.
+    Gateway,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Role; 4] = [Role::Nullclient, Role::Msp, Role::Loopback, Role::Gateway];
+
+    /// Returns the role as the `role` key spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Nullclient => "nullclient",
+            Role::Msp => "msp",
+            Role::Loopback => "loopback",
+            Role::Gateway => "gateway",
+        }
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or(UnknownRole)
+    }
+}
+
+/// A text that names no role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such role: nullclient, msp, loopback and gateway are the roles")]
+pub struct UnknownRole;
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The keys that every role has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Common {
+    /// Version of the language that this file is written in. Sendmail: none. Always 1.
+    #[schemars(extend("const" = 1), extend("examples" = [1]))]
+    pub schema: u32,
+    /// The host's fully qualified name. Sendmail: `$j`, `confDOMAIN_NAME`. Default: found at run time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["gw.corp.example"]))]
+    pub hostname: Option<String>,
+    /// Which packaging of Sendmail the generated `.mc` is for. Sendmail: `OSTYPE`. Default: `debian`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["debian"]))]
+    pub platform: Option<Platform>,
+    /// The most that is taken of anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"message_size": "25MiB"}]))]
+    pub limits: Option<Limits>,
+    /// When mail that waits is tried again, and for how long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"first_retry": "5m"}]))]
+    pub queue: Option<Queue>,
+}
+
+/// A packaging of Sendmail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Platform {
+    /// Debian and what derives from it.
+    Debian,
+}
+
+/// The keys of a null client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Nullclient {
+    /// What every role has.
+    #[serde(flatten)]
+    pub common: Common,
+    /// Where all mail goes, in order of preference. Sendmail: `FEATURE(nullclient)`. Port: 25 unless written.
+    #[schemars(extend("examples" = ["mailhost.corp.example", ["[mail1.corp.example]:587", "[192.0.2.1]"]]))]
+    pub mail_host: OneOrMany,
+    /// How addresses of this host are made to look. Sendmail: `MASQUERADE_AS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"domain": "corp.example"}]))]
+    pub masquerade: Option<ClientMasquerade>,
+}
+
+/// The keys of a submission-only host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Msp {
+    /// What every role has.
+    #[serde(flatten)]
+    pub common: Common,
+    /// Where all mail is submitted, in order of preference. Sendmail: `FEATURE(msp)`. Port: 25 unless written.
+    #[schemars(extend("examples" = ["mailhost.corp.example", ["[127.0.0.1]:587", "[192.0.2.1]"]]))]
+    pub mail_host: OneOrMany,
+    /// How addresses of this host are made to look. Sendmail: `MASQUERADE_AS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"domain": "corp.example"}]))]
+    pub masquerade: Option<ClientMasquerade>,
+}
+
+/// The keys of a loopback MTA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Loopback {
+    /// What every role has.
+    #[serde(flatten)]
+    pub common: Common,
+    /// What every role with mailboxes has.
+    #[serde(flatten)]
+    pub local: Local,
+    /// Where it listens: loopback addresses. Sendmail: `DAEMON_OPTIONS`. Default: `127.0.0.1:25` and `[::1]:25`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["127.0.0.1:2525", "[::1]:2525"]]))]
+    pub listen: Option<Vec<String>>,
+}
+
+/// The keys of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gateway {
+    /// What every role has.
+    #[serde(flatten)]
+    pub common: Common,
+    /// What every role with mailboxes has.
+    #[serde(flatten)]
+    pub local: Local,
+    /// Where it listens. Sendmail: `DAEMON_OPTIONS`. Default: `0.0.0.0:25` and `[::]:25`. Port: 25 unless written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["192.0.2.1", "[::1]:2525"]]))]
+    pub listen: Option<Vec<String>>,
+    /// Whom it relays for; all others may only send to its own domains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"networks": ["192.168.10.0/24"]}]))]
+    pub relay: Option<Relay>,
+}
+
+/// The keys of the roles that have mailboxes: loopback and gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Local {
+    /// Where mail that does not end here goes, in order of preference. Sendmail: `SMART_HOST`. Default: directly by MX.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["mailhost.corp.example"]))]
+    pub mail_host: Option<OneOrMany>,
+    /// Domains whose mail ends here, beside the host's own name. Sendmail: class `w`, `local-host-names`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["corp.example"]]))]
+    pub local_domains: Option<Vec<String>>,
+    /// How addresses of this host are made to look. Sendmail: `MASQUERADE_AS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"domain": "corp.example"}]))]
+    pub masquerade: Option<Masquerade>,
+    /// Local names and where their mail goes. Sendmail: `/etc/mail/aliases`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"root": "root@corp.example"}]))]
+    pub aliases: Option<BTreeMap<String, OneOrMany>>,
+    /// Next hop by recipient domain, `domain` or `.domain`. Sendmail: `mailertable`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"corp.example": "smtp:[internalmail.corp.example]"}]))]
+    pub mailertable: Option<BTreeMap<String, String>>,
+    /// Where mail that ends here is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"format": "maildir", "path": "Maildir"}]))]
+    pub mailboxes: Option<Mailboxes>,
+}
+
+/// Masquerading of a role without mailboxes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClientMasquerade {
+    /// The domain that addresses of this host appear in. Sendmail: `MASQUERADE_AS`.
+    #[schemars(extend("examples" = ["corp.example"]))]
+    pub domain: String,
+    /// Whether the envelope sender is rewritten too. Sendmail: `FEATURE(masquerade_envelope)`. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [true]))]
+    pub envelope: Option<bool>,
+    /// Whether recipients in the header are rewritten too. Sendmail: `FEATURE(allmasquerade)`. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [true]))]
+    pub recipients: Option<bool>,
+    /// Users whose addresses are left as they are. Sendmail: `EXPOSED_USER`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["backup"]]))]
+    pub exposed_users: Option<Vec<String>>,
+}
+
+/// Masquerading of a role with mailboxes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Masquerade {
+    /// What every masquerading has.
+    #[serde(flatten)]
+    pub common: ClientMasquerade,
+    /// Further domains to rewrite, beside the host's own. Sendmail: `MASQUERADE_DOMAIN`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["lab.corp.example"]]))]
+    pub domains: Option<Vec<String>>,
+    /// Whether `domains` covers the hosts below them too. Sendmail: `FEATURE(masquerade_entire_domain)`. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [true]))]
+    pub whole_domain: Option<bool>,
+}
+
+/// Whom a gateway relays for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Relay {
+    /// Networks (CIDR) whose hosts may relay to anywhere. Sendmail: access `Connect:… RELAY`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["192.168.10.0/24", "2001:db8:10::/48"]]))]
+    pub networks: Option<Vec<String>>,
+    /// Domains, with all below them, that mail is relayed to from anywhere. Sendmail: class `R`, `relay-domains`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["corp.example"]]))]
+    pub domains: Option<Vec<String>>,
+}
+
+/// Where mail that ends here is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Mailboxes {
+    /// The form of a mailbox. Sendmail: `MAILER(local)`. Default: `mbox`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["maildir"]))]
+    pub format: Option<MailboxFormat>,
+    /// Directory of the mailboxes: absolute for mbox, relative to the user's home for maildir. Sendmail: `LOCAL_MAILER_PATH`'s own. Default: `/var/mail`, or `Maildir`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/var/mail", "Maildir"]))]
+    pub path: Option<String>,
+}
+
+/// The form of a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MailboxFormat {
+    /// One file per user.
+    Mbox,
+    /// One directory per user, one file per message.
+    Maildir,
+}
+
+/// The most that is taken of anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// The largest message. Sendmail: `confMAX_MESSAGE_SIZE`. Unit: octets, or a text with KiB, MiB or GiB. Default: `25MiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["25MiB", 26214400]))]
+    pub message_size: Option<Amount>,
+    /// The most recipients of one message. Sendmail: `confMAX_RCPTS_PER_MESSAGE`. Default: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000), extend("examples" = [100]))]
+    pub recipients_per_message: Option<u32>,
+    /// The largest header. Sendmail: `confMAX_HEADERS_LENGTH`. Unit: octets, or a text with KiB. Default: `32KiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["32KiB"]))]
+    pub header_size: Option<Amount>,
+    /// The most `Received` lines: beyond it a message loops. Sendmail: `confMAX_HOP`. Default: 25.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000), extend("examples" = [25]))]
+    pub hops: Option<u32>,
+    /// The most connections at once. Sendmail: `confMAX_DAEMON_CHILDREN`. Default: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000), extend("examples" = [100]))]
+    pub connections: Option<u32>,
+    /// The most connections at once from one address. Sendmail: `FEATURE(conncontrol)`. Default: 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000), extend("examples" = [20]))]
+    pub connections_per_client: Option<u32>,
+}
+
+/// When mail that waits is tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Queue {
+    /// Time until the first retry. Sendmail: `confMIN_QUEUE_AGE`. Unit: s, m, h, d. Default: `5m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["5m"]))]
+    pub first_retry: Option<String>,
+    /// The longest time between two tries. Sendmail: `confMAX_QUEUE_AGE`. Unit: s, m, h, d. Default: `1h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["1h"]))]
+    pub longest_retry: Option<String>,
+    /// How long a message is tried before it bounces. Sendmail: `confTO_QUEUERETURN`. Unit: s, m, h, d. Default: `5d`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["5d"]))]
+    pub lifetime: Option<String>,
+    /// The most connections at once to one destination. Sendmail: none. Default: 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000), extend("examples" = [5]))]
+    pub connections_per_destination: Option<u32>,
+}
+
+/// One text or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// `"a"`
+    One(String),
+    /// `["a", "b"]`
+    Many(#[schemars(length(min = 1))] Vec<String>),
+}
+
+impl OneOrMany {
+    /// Returns the texts in order; never empty when read from a file.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            OneOrMany::One(text) => std::slice::from_ref(text),
+            OneOrMany::Many(texts) => texts,
+        }
+    }
+}
+
+/// A number of octets: an integer, or a text with a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Amount {
+    /// Octets.
+    Octets(#[schemars(range(min = 1, max = 1_099_511_627_776_u64))] u64),
+    /// `25MiB`
+    Text(#[schemars(regex(pattern = crate::value::SIZE))] String),
+}

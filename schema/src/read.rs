@@ -1,0 +1,82 @@
+//! Reading a file: the text in; the value with its spans, or every fault at once, out.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, Error};
+
+use crate::fault::{Fault, FaultKind};
+use crate::schema::{Document, json_schema};
+use crate::spans::Spans;
+use crate::walk;
+
+/// The most octets of a file: one MiB.
+pub const MAX_SIZE: usize = 1 << 20;
+
+/// What a file says, and where it says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written<T> {
+    /// What it says.
+    pub value: T,
+    /// Where each key stands.
+    pub spans: Spans,
+}
+
+/// Reads a file of the language `T`.
+///
+/// # Errors
+/// Every fault of the text, in the order of the text. Where it is not TOML, only that: what follows a broken line
+/// cannot be judged.
+pub fn read<T: Document>(text: &str) -> Result<Written<T>, Vec<Fault>> {
+    if text.len() > MAX_SIZE {
+        return Err(vec![whole(0..0, FaultKind::TooLarge { size: text.len(), limit: MAX_SIZE })]);
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut faults: Vec<_> = errors.iter().map(|error| syntax(text, error)).collect();
+    if errors.iter().all(is_duplicate) {
+        faults.extend(walk::faults(&json_schema::<T>(), &table));
+    }
+    if !faults.is_empty() {
+        faults.sort_by_key(|fault| (fault.span.start, fault.span.end));
+        faults.dedup();
+        return Err(faults);
+    }
+    let spans = Spans::of(&table);
+    value(&table).map(|value| Written { value, spans })
+}
+
+/// Reads a file of the language `T` from octets.
+///
+/// # Errors
+/// As [`read`]; where the text is not UTF-8, the place of the first octet that is not.
+pub fn read_bytes<T: Document>(bytes: &[u8]) -> Result<Written<T>, Vec<Fault>> {
+    if bytes.len() > MAX_SIZE {
+        return Err(vec![whole(0..0, FaultKind::TooLarge { size: bytes.len(), limit: MAX_SIZE })]);
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => read(text),
+        Err(error) => {
+            let start = error.valid_up_to();
+            let end = error.error_len().map_or(bytes.len(), |len| start + len);
+            Err(vec![whole(start..end, FaultKind::NotUtf8)])
+        }
+    }
+}
+
+fn value<T: Document>(table: &Spanned<DeTable<'_>>) -> Result<T, Vec<Fault>> {
+    serde_json::from_value(walk::to_json_table(table.get_ref()))
+        .map_err(|error| vec![whole(0..0, FaultKind::Unreadable { message: error.to_string() })])
+}
+
+fn whole(span: Range<usize>, kind: FaultKind) -> Fault {
+    Fault { span, path: String::new(), kind }
+}
+
+fn syntax(text: &str, error: &Error) -> Fault {
+    let span = error.span().unwrap_or(text.len()..text.len());
+    whole(span, FaultKind::Syntax { message: error.message().to_owned() })
+}
+
+fn is_duplicate(error: &Error) -> bool {
+    error.message().contains("duplicate key")
+}

@@ -1,0 +1,122 @@
+//! Unions: which branch of a schema a value is held against.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::scalar::type_of;
+use super::{Place, Shape, Walk, keys, nearest, properties, property, required};
+use crate::fault::FaultKind;
+use crate::spans::child;
+
+/// A union of tables that one key tells apart.
+pub(super) struct Tag<'s> {
+    key: &'s str,
+    /// By value of the key.
+    branches: Vec<(&'s str, &'s Value)>,
+}
+
+/// Returns the tag of a union, None for what is no union by tag.
+pub(super) fn tag(schema: &Value) -> Option<Tag<'_>> {
+    let branches = schema.get("oneOf")?.as_array()?;
+    let (key, _) = properties(branches.first()?)?
+        .iter()
+        .find(|(_, one)| one.get("const").is_some_and(Value::is_string))?;
+    let value = |branch| properties(branch)?.get(key)?.get("const")?.as_str();
+    let branches = branches.iter().map(|branch| Some((value(branch)?, branch))).collect::<Option<_>>()?;
+    Some(Tag { key, branches })
+}
+
+impl Walk {
+    /// The branch of an untagged union that has the value's type, or the schema itself.
+    pub(super) fn branch<'s>(
+        &mut self,
+        shape: Shape<'s>,
+        value: &Spanned<DeValue<'_>>,
+        path: &str,
+    ) -> Option<Shape<'s>> {
+        let Some(branches) = shape.schema.get("anyOf").and_then(Value::as_array) else { return Some(shape) };
+        let found = type_of(value.get_ref());
+        match branches.iter().find(|branch| branch.get("type").and_then(Value::as_str) == Some(found)) {
+            Some(schema) => Some(Shape { schema, others: shape.others }),
+            None => {
+                self.has_type(shape.schema, value, path);
+                None
+            }
+        }
+    }
+
+    pub(super) fn tagged(&mut self, tag: &Tag<'_>, table: &DeTable<'_>, place: &Place) {
+        let Some((key, value)) = table.get_key_value(tag.key) else {
+            self.add(place.header.clone(), &place.path, FaultKind::MissingKey { key: tag.key.to_owned() });
+            return self.common(tag, table, place);
+        };
+        let named = value.get_ref().as_str();
+        let branch = tag.branches.iter().find(|(name, _)| Some(*name) == named);
+        let Some((name, schema)) = branch else {
+            self.bad_tag(tag, value, &child(&place.path, tag.key));
+            return self.common(tag, table, place);
+        };
+        let others = tag.branches.iter().filter(|(other, _)| other != name).copied().collect();
+        let place = Place { path: place.path.clone(), header: key.span().start..value.span().end };
+        self.table(Shape { schema, others }, table, &place);
+    }
+
+    fn bad_tag(&mut self, tag: &Tag<'_>, value: &Spanned<DeValue<'_>>, path: &str) {
+        let allowed: Vec<String> = tag.branches.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let kind = match value.get_ref().as_str() {
+            Some(text) => FaultKind::NotOneOf {
+                found: format!("`{text}`"),
+                suggestion: nearest(text, &allowed),
+                allowed,
+            },
+            None => FaultKind::WrongType { expected: "string".into(), found: value.get_ref().type_str() },
+        };
+        self.add(value.span(), path, kind);
+    }
+
+    /// What all branches agree on, where no branch is known.
+    fn common(&mut self, tag: &Tag<'_>, table: &DeTable<'_>, place: &Place) {
+        for (key, value) in table.iter().filter(|(key, _)| key.get_ref() != tag.key) {
+            let path = child(&place.path, key.get_ref());
+            let mut shapes = tag.branches.iter().filter_map(|(_, branch)| property(branch, key.get_ref()));
+            match shapes.next() {
+                Some(first) if shapes.all(|other| same(first, other)) => {
+                    self.value(Shape::alone(first), value, &path, key.span());
+                }
+                Some(_) => {}
+                None => self.unknown_in_all(tag, key, &path),
+            }
+        }
+        let everywhere =
+            |key: &&str| tag.branches.iter().all(|(_, branch)| required(branch).any(|k| k == *key));
+        let absent = |key: &&str| *key != tag.key && !table.contains_key(*key);
+        let first = tag.branches.first().into_iter().flat_map(|(_, branch)| required(branch));
+        for key in first.filter(everywhere).filter(absent) {
+            self.add(place.header.clone(), &place.path, FaultKind::MissingKey { key: key.to_owned() });
+        }
+    }
+
+    fn unknown_in_all(&mut self, tag: &Tag<'_>, key: &Spanned<toml::de::DeString<'_>>, path: &str) {
+        let allowed: BTreeSet<&str> = tag.branches.iter().flat_map(|(_, branch)| keys(branch)).collect();
+        let allowed: Vec<String> = allowed.into_iter().map(str::to_owned).collect();
+        let suggestion = nearest(key.get_ref(), &allowed);
+        let kind =
+            FaultKind::UnknownKey { key: key.get_ref().to_string(), suggestion, allowed, roles: Vec::new() };
+        self.add(key.span(), path, kind);
+    }
+}
+
+/// Whether two schemas allow the same, whatever they say about it.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let counted = |key: &&String| !matches!(key.as_str(), "description" | "examples");
+            a.keys().filter(counted).eq(b.keys().filter(counted))
+                && a.keys().filter(counted).all(|key| same(&a[key], &b[key]))
+        }
+        _ => a == b,
+    }
+}
