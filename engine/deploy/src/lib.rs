@@ -1,5 +1,8 @@
 //! From a declaration to a generation on the host: model, generate, plan, generation, apply.
 
+pub mod generate;
 pub mod generation;
 pub mod lock;
+pub mod m4;
+pub mod model;
 pub mod plan;

@@ -1,0 +1,136 @@
+//! `sendmail.mc` of the roles with mailboxes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use mailstack_policy::rules::Masquerade;
+use mailstack_runtime::MailboxFormat;
+
+use super::{Mc, host_list};
+use crate::generate::tables;
+use crate::model::{Model, Mta, Relay};
+
+/// An MTA for the programs of this host.
+pub(super) fn loopback_mc(model: &Model, mta: &Mta) -> String {
+    let mut mc = Mc::new(
+        model,
+        "loopback MTA",
+        &["Takes mail from this host alone, expands its aliases and hands the rest on."],
+    );
+    common(&mut mc, model, mta);
+    tables(&mut mc, model, mta, None);
+    mailers(&mut mc, mta);
+    mc.0
+}
+
+/// A border relay.
+pub(super) fn gateway_mc(model: &Model, mta: &Mta, relay: &Relay) -> String {
+    let mut mc = Mc::new(
+        model,
+        "relay gateway",
+        &["Takes mail for its domains, relays for its networks and refuses all else."],
+    );
+    common(&mut mc, model, mta);
+    if relay.networks.iter().any(|network| network.addr().is_ipv6()) {
+        mc.block("IPv6 addresses in full: the form that access is written in.");
+        mc.define("confUSE_COMPRESSED_IPV6_ADDRESSES", "False");
+    }
+    tables(&mut mc, model, mta, Some(relay));
+    mailers(&mut mc, mta);
+    mc.0
+}
+
+/// All defines and listeners; features follow.
+fn common(mc: &mut Mc, model: &Model, mta: &Mta) {
+    mc.hostname(model);
+    mc.block("Owner of the queue, of the pid file and of /etc/mail: without it nobody writes them.");
+    mc.define("confTRUSTED_USER", "smmta");
+    mc.define("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
+    mc.define("ALIAS_FILE", "/etc/mail/aliases");
+    mc.block("No version in the greeting; no EXPN, VRFY, VERB, ETRN; the queue is nobody's business.");
+    mc.line("define(`confSMTP_LOGIN_MSG', `$j; $b')dnl");
+    mc.define("confPRIVACY_FLAGS", "goaway,noetrn,restrictmailq,restrictqrun");
+    mc.block("No ident look-ups: they delay each session and prove nothing.");
+    mc.define("confTO_IDENT", "0");
+    mc.message_limits(model);
+    mc.define_number("confMAX_DAEMON_CHILDREN", model.limits.connections.into());
+    mc.queue(model);
+    if let Some(mail_hosts) = &mta.mail_hosts {
+        mc.block("Everything that is not local goes to the mail host.");
+        mc.define("SMART_HOST", &format!("relay:{}", host_list(mail_hosts)));
+        mc.relay_port(mail_hosts.port());
+    }
+    if let Some(masquerading) = &mta.masquerade {
+        mc.block("What mail from here appears to come from.");
+        masquerade(mc, masquerading);
+    }
+    listeners(mc, mta);
+}
+
+/// The order among these does not matter, but they must stand before mailers, `FEATURE(msp)` and nothing else.
+pub(super) fn masquerade(mc: &mut Mc, masquerade: &Masquerade) {
+    mc.call("MASQUERADE_AS", masquerade.domain.as_str());
+    masquerade.domains.iter().for_each(|domain| mc.call("MASQUERADE_DOMAIN", domain.as_str()));
+    masquerade.exposed_users.iter().for_each(|user| mc.call("EXPOSED_USER", user));
+    if masquerade.whole_domain {
+        mc.feature("masquerade_entire_domain");
+    }
+    if masquerade.recipients {
+        mc.feature("allmasquerade");
+    }
+    if masquerade.envelope {
+        mc.feature("masquerade_envelope");
+    }
+}
+
+fn listeners(mc: &mut Mc, mta: &Mta) {
+    mc.block("Where it listens. Without no_default_msa port 587 of every address would be open too.");
+    mc.feature("no_default_msa");
+    mta.listeners.iter().for_each(|at| mc.call("DAEMON_OPTIONS", &daemon_options(at)));
+}
+
+/// An IPv6 address is optional (`M=O`): a host without IPv6 still starts.
+fn daemon_options(at: &SocketAddr) -> String {
+    let port = at.port();
+    match at.ip() {
+        IpAddr::V4(v4) => format!("Family=inet, Addr={v4}, Port={port}, Name=MTA"),
+        IpAddr::V6(v6) => format!("Family=inet6, Addr={v6}, Port={port}, Name=MTA6, M=O"),
+    }
+}
+
+/// The features that read tables; none is optional (`-o`), which would hide a missing map.
+fn tables(mc: &mut Mc, model: &Model, mta: &Mta, relay: Option<&Relay>) {
+    mc.block("Local mail always carries a domain.");
+    mc.feature("always_add_domain");
+    if !tables::local_names(model, mta).is_empty() {
+        mc.block("Names whose mail ends here: /etc/mail/local-host-names.");
+        mc.feature("use_cw_file");
+    }
+    if !mta.mailertable.is_empty() {
+        mc.block("Next hops by domain. Not optional: a missing map must be an error.");
+        mc.feature_with("mailertable", "hash /etc/mail/mailertable");
+    }
+    if relay.is_some() {
+        mc.block("Who may relay, and how many connections one client has. Not optional, as above.");
+        mc.line("FEATURE(`access_db', `hash -T<TMPF> /etc/mail/access')dnl");
+        mc.line("FEATURE(`conncontrol', `nodelay', `terminate')dnl");
+    }
+}
+
+/// Last of all.
+fn mailers(mc: &mut Mc, mta: &Mta) {
+    match mta.mailboxes.format {
+        MailboxFormat::Mbox => {
+            mc.block("Mailboxes below /var/mail, by LMTP. Debian's default (sensible-mda) may not be there.");
+            mc.feature_with("local_lmtp", "/usr/libexec/sendmail/mail.local");
+        }
+        MailboxFormat::Maildir => {
+            mc.block(
+                "Sendmail writes no Maildir: procmail does, if DEFAULT in /etc/procmailrc ends in a slash.",
+            );
+            mc.feature_with("local_procmail", "/usr/bin/procmail");
+        }
+    }
+    mc.block("Mailers after everything that they are made of.");
+    mc.call("MAILER", "local");
+    mc.call("MAILER", "smtp");
+}

@@ -1,0 +1,74 @@
+//! `submit.mc`: the submission program, which every role has.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use mailstack_policy::rules::{HopHost, Masquerade, NextHop};
+
+use super::{Mc, host, host_list};
+use crate::model::{Model, Mta, RoleModel};
+
+/// What the submission program submits to, and as whom.
+pub(super) fn submit_mc(model: &Model) -> String {
+    match &model.role {
+        RoleModel::Nullclient(client) => {
+            let hosts = host_list(&client.mail_hosts);
+            render(model, &hosts, client.mail_hosts.port(), Some(&client.masquerade()))
+        }
+        RoleModel::Msp(msp) => {
+            let hosts = host_list(&msp.mail_hosts);
+            render(model, &hosts, msp.mail_hosts.port(), msp.masquerade.as_ref())
+        }
+        RoleModel::Loopback(mta) | RoleModel::Gateway(mta, _) => {
+            let hop = own_listener(mta);
+            render(model, &host(&hop), hop.port, None)
+        }
+    }
+}
+
+fn render(model: &Model, hosts: &str, port: u16, masquerade: Option<&Masquerade>) -> String {
+    let mut mc = Mc::new(
+        model,
+        "submission program",
+        &[
+            "Takes the mail of this host's programs, with a queue of its own, and hands it on. Listens nowhere.",
+        ],
+    );
+    mc.define("confCF_VERSION", "Submit");
+    mc.hostname(model);
+    mc.block("Debian's places; the library's own (/var/spool/clientmqueue) is not there.");
+    mc.define("MSP_QUEUE_DIR", "/var/spool/mqueue-client");
+    mc.define("confPID_FILE", "/run/sendmail/msp/sendmail.pid");
+    mc.define("STATUS_FILE", "/var/lib/sendmail/sm-client.st");
+    mc.block("The user's own time zone; no groups of the caller are kept.");
+    mc.define("confTIME_ZONE", "USE_TZ");
+    mc.define("confDONT_INIT_GROUPS", "True");
+    mc.message_limits(model);
+    mc.queue(model);
+    mc.relay_port(port);
+    if let Some(masquerade) = masquerade {
+        masquerading(&mut mc, masquerade);
+    }
+    mc.block("Last, since it calls MAILER.");
+    mc.feature("always_add_domain");
+    mc.feature_with("msp", hosts);
+    mc.0
+}
+
+/// All of it before `FEATURE(msp)`: behind it, a bare recipient would stay with this host's name, which receives
+/// no mail.
+fn masquerading(mc: &mut Mc, masquerade: &Masquerade) {
+    mc.block("Before msp, else bare recipients keep the name of this host, which receives no mail.");
+    super::mta::masquerade(mc, masquerade);
+}
+
+/// The listener that a program of this host can reach: a loopback address, else the first.
+fn own_listener(mta: &Mta) -> NextHop {
+    let reachable = mta.listeners.iter().find(|at| at.ip().is_loopback() || at.ip().is_unspecified());
+    let at = reachable.or(mta.listeners.first()).copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 25)));
+    let ip = match at.ip() {
+        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    NextHop { host: HopHost::Address(ip), port: at.port() }
+}

@@ -1,0 +1,147 @@
+//! The tables, as source text: makemap and newaliases derive the maps.
+
+use std::fmt::Write;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use mailstack_policy::rules::{Agent, AliasTarget, Mailer, MailertableKey, NextHop};
+use mailstack_runtime::Limits;
+
+use super::{Files, Kind, add as add_file, mc};
+use crate::model::{Model, Mta, Relay, RoleModel};
+
+/// Adds the tables that the role needs and no other.
+pub(super) fn add(model: &Model, files: &mut Files) {
+    let Some(mta) = model.mta() else { return };
+    let mut table = |path: &str, text: String| add_file(files, path, Kind::Table, text);
+    table("etc/mail/aliases", aliases(mta));
+    let names = local_names(model, mta);
+    if !names.is_empty() {
+        table("etc/mail/local-host-names", local_host_names(&names));
+    }
+    if !mta.mailertable.is_empty() {
+        table("etc/mail/mailertable", mailertable(mta));
+    }
+    if let RoleModel::Gateway(_, relay) = &model.role {
+        table("etc/mail/access", access(relay, &model.limits));
+    }
+}
+
+fn head(about: &str) -> String {
+    format!(
+        "# {about}\n# Generated from host.toml by mailstack, which replaces it: change host.toml instead.\n"
+    )
+}
+
+/// Class w beside what Sendmail finds out itself.
+pub(super) fn local_names(model: &Model, mta: &Mta) -> Vec<String> {
+    let own = model.hostname.iter().filter(|name| !mta.local_domains.contains(name));
+    own.chain(&mta.local_domains).map(ToString::to_string).collect()
+}
+
+fn local_host_names(names: &[String]) -> String {
+    names.iter().fold(head("Names whose mail ends on this host (class w)."), |text, name| text + name + "\n")
+}
+
+/// Names that must take mail (RFC 5321 4.5.1); the built-in MTA has them without a table.
+const ALWAYS: [(&str, &str); 2] = [("mailer-daemon", "postmaster"), ("postmaster", "root")];
+
+fn aliases(mta: &Mta) -> String {
+    let mut text = head("Local names and what they expand to; newaliases derives the map.");
+    for (name, target) in ALWAYS {
+        if !mta.aliases.contains_key(name) {
+            let _ = writeln!(text, "{name}: {target}");
+        }
+    }
+    for (name, targets) in &mta.aliases {
+        let targets: Vec<String> = targets.iter().map(alias_target).collect();
+        let _ = writeln!(text, "{name}: {}", targets.join(", "));
+    }
+    text
+}
+
+fn alias_target(target: &AliasTarget) -> String {
+    match target {
+        AliasTarget::Address(address) => address.to_string(),
+        AliasTarget::User(user) => format!("\\{user}"),
+    }
+}
+
+fn mailertable(mta: &Mta) -> String {
+    let port = mta.mail_hosts.as_ref().map_or(25, |hosts| hosts.port());
+    let mut text = head("Next hops by domain; makemap derives the map.");
+    if port != 25 && mta.mailertable.values().any(is_relay) {
+        let _ = writeln!(text, "# esmtp stands for relay here: the relay mailer goes to port {port}.");
+    }
+    for (key, mailer) in &mta.mailertable {
+        let key = match key {
+            MailertableKey::Exact(domain) => domain.to_string(),
+            MailertableKey::Below(domain) => format!(".{domain}"),
+        };
+        let _ = writeln!(text, "{key}\t{}", mailer_entry(mailer, port));
+    }
+    text
+}
+
+fn is_relay(mailer: &Mailer) -> bool {
+    matches!(mailer, Mailer::Smtp { agent: Agent::Relay, .. })
+}
+
+fn mailer_entry(mailer: &Mailer, mail_host_port: u16) -> String {
+    match mailer {
+        Mailer::Smtp { agent, hosts } => {
+            let agent = match agent {
+                Agent::Smtp => "smtp",
+                Agent::Relay if mail_host_port == 25 => "relay",
+                Agent::Esmtp | Agent::Relay => "esmtp",
+            };
+            let hosts: Vec<String> = hosts.iter().map(|hop: &NextHop| mc::host(hop)).collect();
+            format!("{agent}:{}", hosts.join(":"))
+        }
+        Mailer::Local { user } => format!("local:{}", user.as_deref().unwrap_or_default()),
+        Mailer::Error { code, enhanced, text } => format!("error:{enhanced}:{code} {text}"),
+    }
+}
+
+/// Keys carry their tag: an untagged one would act as Connect, From and To at once. Relay domains stand here and
+/// not in class R, which would let any host relay whose own name lies in the domain.
+fn access(relay: &Relay, limits: &Limits) -> String {
+    let mut text = head("Who may relay, and connections at once; makemap derives the map.");
+    for prefix in relay.networks.iter().flat_map(address_prefixes) {
+        let _ = writeln!(text, "Connect:{prefix}\tRELAY");
+    }
+    for domain in &relay.domains {
+        let _ = writeln!(text, "To:{domain}\tRELAY");
+    }
+    let _ = writeln!(text, "ClientConn:127.0.0.1\t0\nClientConn:\t{}", limits.connections_per_client);
+    text
+}
+
+/// The keys that cover a network: access matches whole octets or groups, and never CIDR. At most 128 for IPv4 and
+/// 32768 for IPv6.
+fn address_prefixes(network: &IpNet) -> Vec<String> {
+    match network {
+        IpNet::V4(network) => v4_prefixes(network),
+        IpNet::V6(network) => v6_prefixes(network),
+    }
+}
+
+fn v4_prefixes(network: &Ipv4Net) -> Vec<String> {
+    let octets = network.prefix_len().div_ceil(8).max(1);
+    let whole = network.subnets(octets * 8).into_iter().flatten();
+    let key = |subnet: Ipv4Net| {
+        let octets = &subnet.network().octets()[..usize::from(octets)];
+        octets.iter().map(u8::to_string).collect::<Vec<_>>().join(".")
+    };
+    whole.map(key).collect()
+}
+
+fn v6_prefixes(network: &Ipv6Net) -> Vec<String> {
+    let groups = network.prefix_len().div_ceil(16).max(1);
+    let whole = network.subnets(groups * 16).into_iter().flatten();
+    let key = |subnet: Ipv6Net| {
+        let groups = &subnet.network().segments()[..usize::from(groups)];
+        let groups: Vec<String> = groups.iter().map(|group| format!("{group:x}")).collect();
+        format!("IPv6:{}", groups.join(":"))
+    };
+    whole.map(key).collect()
+}

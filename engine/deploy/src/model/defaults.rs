@@ -1,0 +1,119 @@
+//! A role's defaults, from its profile: data that is compiled in.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use mailstack_runtime::{Limits, Mailboxes, Queue};
+use mailstack_schema::host::{self, Amount, Role};
+use mailstack_schema::profiles;
+use serde::Deserialize;
+
+use super::parse;
+
+/// What a declaration leaves unsaid.
+#[derive(Debug)]
+pub(super) struct Defaults {
+    pub(super) limits: Limits,
+    pub(super) queue: Queue,
+    pub(super) masquerade: MasqueradeDefaults,
+    pub(super) listen: BTreeSet<SocketAddr>,
+    pub(super) mailboxes: Option<Mailboxes>,
+}
+
+/// Which addresses a masquerading rewrites.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MasqueradeDefaults {
+    pub(super) envelope: bool,
+    pub(super) recipients: bool,
+    pub(super) whole_domain: bool,
+}
+
+/// A profile as written: keys as in host.toml, each of them filled.
+#[derive(Deserialize)]
+struct Profile {
+    limits: host::Limits,
+    queue: host::Queue,
+    masquerade: MasqueradeProfile,
+    #[serde(default)]
+    listen: Vec<String>,
+    mailboxes: Option<host::Mailboxes>,
+}
+
+#[derive(Deserialize)]
+struct MasqueradeProfile {
+    envelope: bool,
+    recipients: bool,
+    #[serde(default)]
+    whole_domain: bool,
+}
+
+impl Defaults {
+    /// The defaults of a role.
+    pub(super) fn of(role: Role) -> Self {
+        #[expect(clippy::expect_used, reason = "compiled in, and a test reads every profile")]
+        Self::parse(profiles::defaults(role)).expect("profiles are valid")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let profile: Profile = toml::from_str(text).ok()?;
+        let listen = profile.listen.iter().map(|text| parse::listen(text));
+        Some(Self {
+            limits: limits(profile.limits)?,
+            queue: queue(profile.queue)?,
+            masquerade: MasqueradeDefaults {
+                envelope: profile.masquerade.envelope,
+                recipients: profile.masquerade.recipients,
+                whole_domain: profile.masquerade.whole_domain,
+            },
+            listen: listen.collect::<Result<_, _>>().ok()?,
+            mailboxes: profile.mailboxes.and_then(mailboxes),
+        })
+    }
+}
+
+fn limits(written: host::Limits) -> Option<Limits> {
+    Some(Limits {
+        message_size: octets(&written.message_size?)?,
+        recipients: written.recipients_per_message?,
+        header_size: octets(&written.header_size?)?.try_into().ok()?,
+        hops: written.hops?,
+        connections: written.connections?,
+        connections_per_client: written.connections_per_client?,
+    })
+}
+
+fn octets(written: &Amount) -> Option<u64> {
+    match written {
+        Amount::Octets(octets) => Some(*octets),
+        Amount::Text(text) => parse::size(text).ok(),
+    }
+}
+
+fn queue(written: host::Queue) -> Option<Queue> {
+    Some(Queue {
+        first_retry: parse::duration(&written.first_retry?).ok()?,
+        longest_retry: parse::duration(&written.longest_retry?).ok()?,
+        lifetime: parse::duration(&written.lifetime?).ok()?,
+        connections_per_destination: written.connections_per_destination?,
+    })
+}
+
+fn mailboxes(written: host::Mailboxes) -> Option<Mailboxes> {
+    let format = super::mailbox_format(written.format?);
+    Some(Mailboxes { format, path: written.path?.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_fills_every_key() {
+        for role in Role::ALL {
+            let defaults = Defaults::of(role);
+            let local = matches!(role, Role::Loopback | Role::Gateway);
+            assert_eq!(defaults.mailboxes.is_some(), local, "{role}");
+            assert_eq!(!defaults.listen.is_empty(), local, "{role}");
+        }
+    }
+}

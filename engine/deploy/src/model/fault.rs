@@ -1,0 +1,199 @@
+//! Why a declaration that the schema takes is none.
+
+use mailstack_policy::AddressError;
+use mailstack_schema::value::ValueError;
+
+/// One fault: where, and what.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {kind}")]
+pub struct ModelFault {
+    /// The key, as `Spans::find` takes it: `relay.networks[1]`.
+    pub path: String,
+    /// The reason.
+    pub kind: FaultKind,
+}
+
+/// The reasons. Where two keys contradict each other, `other` is the path of the second one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaultKind {
+    /// Neither a domain name nor, where one may stand, an address literal.
+    #[error("`{text}` is not a domain name: {reason}")]
+    DomainName {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: AddressError,
+    },
+    /// A host name, or a domain that mail is addressed to, of one label.
+    #[error("`{text}` has no dot: the fully qualified name is needed")]
+    Unqualified {
+        /// What was written.
+        text: String,
+    },
+    /// A whole top-level domain, or the root.
+    #[error("`{text}` is everybody's domain: relaying for it is an open relay")]
+    RelayForTopLevel {
+        /// What was written.
+        text: String,
+    },
+    /// Not `host`, `[host]` or `[address]`, each with an optional `:port`.
+    #[error("`{text}` is not a mail host")]
+    MailHost {
+        /// What was written.
+        text: String,
+    },
+    /// A list that must name at least one thing.
+    #[error("at least one is needed")]
+    Empty,
+    /// Hosts of one list with several ports; a Sendmail host list has one.
+    #[error("port {port} differs from port {first} of the first mail host")]
+    MailHostPorts {
+        /// The port of the first host.
+        first: u16,
+        /// The port that differs.
+        port: u16,
+    },
+    /// Neither an address nor an address with a port.
+    #[error("`{text}` is not an IP address with an optional port")]
+    Listen {
+        /// What was written.
+        text: String,
+    },
+    /// A loopback MTA that would be reachable from elsewhere.
+    #[error("`{text}` is not a loopback address")]
+    ListenOffLoopback {
+        /// What was written.
+        text: String,
+    },
+    /// Two entries that say the same.
+    #[error("`{text}` says the same as `{other}`")]
+    Twice {
+        /// What was written.
+        text: String,
+        /// The path of the first one.
+        other: String,
+    },
+    /// Not a network in CIDR notation.
+    #[error("`{text}` is not a network such as 192.168.10.0/24")]
+    Network {
+        /// What was written.
+        text: String,
+    },
+    /// A network with bits set beyond its prefix.
+    #[error("`{text}` has bits set beyond its prefix; the network is {network}")]
+    HostBits {
+        /// What was written.
+        text: String,
+        /// The network that the address lies in.
+        network: ipnet::IpNet,
+    },
+    /// A network that no site owns.
+    #[error("`{text}` is wider than /{widest}: relaying for it is an open relay")]
+    TooWide {
+        /// What was written.
+        text: String,
+        /// The shortest prefix that is taken.
+        widest: u8,
+    },
+    /// Not an address.
+    #[error("`{text}` is not an address: {reason}")]
+    Address {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: AddressError,
+    },
+    /// A bare name that Sendmail would take for a program, a file, an include or a
+    /// bang path.
+    #[error("`{text}` is not a user's name: letters, digits and `._+-` only")]
+    UserName {
+        /// What was written.
+        text: String,
+    },
+    /// Aliases that lead to each other.
+    #[error("expands to itself: {}", .cycle.join(" -> "))]
+    AliasLoop {
+        /// The names, the first one again at the end.
+        cycle: Vec<String>,
+    },
+    /// Not `agent:host`, `local:user` or `error:D.S.N:CODE text`.
+    #[error("`{text}` is not a mailertable entry")]
+    Mailer {
+        /// What was written.
+        text: String,
+    },
+    /// A port in a mailertable entry; Sendmail has none there.
+    #[error("`{text}`: a mailertable entry has no port")]
+    MailerPort {
+        /// The part that looks like a port.
+        text: String,
+    },
+    /// The codes of an `error:` entry that are none, or that disagree.
+    #[error("`{text}`: the enhanced code and the reply code must both be of class 4 or both of class 5")]
+    MailerCodes {
+        /// What was written.
+        text: String,
+    },
+    /// A domain that cannot both end here and be handed on.
+    #[error("`{domain}` is also in `{other}`: its mail either ends here or goes on")]
+    LocalAndElsewhere {
+        /// The domain.
+        domain: String,
+        /// The path of the other key.
+        other: String,
+    },
+    /// A key that means nothing while another one is empty.
+    #[error("covers nothing: it needs `{needed}`")]
+    Without {
+        /// The key that is missing.
+        needed: String,
+    },
+    /// A null client rewrites everything: `FEATURE(nullclient)` has no way not to.
+    #[error("a null client rewrites envelope and header, senders and recipients")]
+    NullclientRewritesAll,
+    /// A null client whose mail host has no name and that says no domain to appear as.
+    #[error("neither the mail host nor the declaration gives a name that mail can appear from")]
+    NoNameToAppearAs,
+    /// Not a size.
+    #[error("`{text}` is not a size such as 25MiB, 500KiB or a number of octets: {reason}")]
+    Size {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: ValueError,
+    },
+    /// Not a time.
+    #[error("`{text}` is not a time such as 30s, 5m, 1h or 5d: {reason}")]
+    Duration {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: ValueError,
+    },
+    /// A number outside of what is sensible.
+    #[error("{value} is not within {least} and {most}")]
+    Range {
+        /// What was written, in octets, seconds or pieces.
+        value: u64,
+        /// The least that is taken.
+        least: u64,
+        /// The most that is taken.
+        most: u64,
+    },
+    /// One time or count that must not be over another.
+    #[error("{value} is over {limit}, the value of `{other}`")]
+    Over {
+        /// This value.
+        value: u64,
+        /// The value it must not be over.
+        limit: u64,
+        /// The path of the key that says so.
+        other: String,
+    },
+    /// A mailbox place of the wrong kind for the format.
+    #[error("`{text}`: an mbox directory is absolute, a Maildir is relative to the home; neither has `..`")]
+    MailboxPath {
+        /// What was written.
+        text: String,
+    },
+}

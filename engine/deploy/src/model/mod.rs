@@ -1,0 +1,252 @@
+//! What a declaration means: a value that can only hold what is valid.
+//!
+//! Owns: role defaults, parsing of every text that a declaration holds, the contradictions between keys, and the
+//! canonical form that a generation is named by. May use: the types of schema, policy and runtime. Must not know
+//! files, processes or the host that it runs on.
+
+mod defaults;
+mod fault;
+mod parse;
+mod resolve;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use mailstack_policy::DomainName;
+use mailstack_policy::rules::{AliasTarget, Mailer, MailertableKey, Masquerade, NextHop, Qualify, Rules};
+use mailstack_runtime::{Config, Limits, MailboxFormat, Mailboxes, Paths, Queue, Role, VERSION};
+use mailstack_schema::Written;
+use mailstack_schema::host::Host;
+use serde::Serialize;
+
+pub use fault::{FaultKind, ModelFault};
+
+/// A resolved declaration: defaults filled in, every text parsed, no contradiction left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Model {
+    pub(crate) platform: Platform,
+    pub(crate) hostname: Option<DomainName>,
+    pub(crate) limits: Limits,
+    pub(crate) queue: Queue,
+    pub(crate) role: RoleModel,
+}
+
+/// Which packaging of Sendmail the `.mc` is written for (`OSTYPE`, users and directories).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Platform {
+    /// Debian and its descendants.
+    Debian,
+}
+
+/// The role, and what only that role can say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RoleModel {
+    Nullclient(NullClient),
+    Msp(Msp),
+    Loopback(Mta),
+    Gateway(Mta, Relay),
+}
+
+/// A null client: all its mail appears to come from, and bare names go to, one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct NullClient {
+    pub(crate) mail_hosts: MailHosts,
+    /// The declared masquerading, or the name of the first mail host (as `FEATURE(nullclient)` has it).
+    pub(crate) appears_as: DomainName,
+    pub(crate) exposed_users: BTreeSet<String>,
+}
+
+/// Message submission only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Msp {
+    pub(crate) mail_hosts: MailHosts,
+    pub(crate) masquerade: Option<Masquerade>,
+}
+
+/// What both roles with mailboxes have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Mta {
+    pub(crate) mail_hosts: Option<MailHosts>,
+    pub(crate) masquerade: Option<Masquerade>,
+    pub(crate) listeners: BTreeSet<SocketAddr>,
+    pub(crate) local_domains: BTreeSet<DomainName>,
+    pub(crate) aliases: BTreeMap<String, Vec<AliasTarget>>,
+    pub(crate) mailertable: BTreeMap<MailertableKey, Mailer>,
+    pub(crate) mailboxes: Mailboxes,
+}
+
+/// Whom a gateway relays for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Relay {
+    pub(crate) networks: BTreeSet<IpNet>,
+    pub(crate) domains: BTreeSet<DomainName>,
+}
+
+/// Mail hosts in order of preference; never none, and all with one port, since Sendmail's host lists
+/// (`a:b`) have one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct MailHosts(Vec<NextHop>);
+
+impl MailHosts {
+    /// The hosts, or None for an empty list.
+    pub(crate) fn new(hosts: Vec<NextHop>) -> Option<Self> {
+        let first = hosts.first()?.port;
+        hosts.iter().all(|hop| hop.port == first).then_some(Self(hosts))
+    }
+
+    pub(crate) fn hosts(&self) -> &[NextHop] {
+        &self.0
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.0.first().map_or(25, |hop| hop.port)
+    }
+}
+
+impl Model {
+    /// Resolves what was written. Errors: everything that is wrong with it, in the order of the keys below.
+    pub fn resolve(written: &Written<Host>) -> Result<Self, Vec<ModelFault>> {
+        resolve::model(&written.value)
+    }
+
+    /// The role.
+    pub fn role(&self) -> Role {
+        match self.role {
+            RoleModel::Nullclient(_) => Role::Nullclient,
+            RoleModel::Msp(_) => Role::Msp,
+            RoleModel::Loopback(_) => Role::Loopback,
+            RoleModel::Gateway(..) => Role::Gateway,
+        }
+    }
+
+    /// The canonical resolved declaration, as JSON with ordered keys: two declarations that mean the same have
+    /// the same text.
+    pub fn canonical(&self) -> String {
+        #[expect(clippy::expect_used, reason = "maps with text keys and no floats: JSON can say all of it")]
+        serde_json::to_string_pretty(self).expect("the model is JSON")
+    }
+
+    /// What the built-in MTA runs by.
+    pub fn runtime_config(&self) -> Config {
+        let mta = self.mta();
+        Config {
+            version: VERSION,
+            role: self.role(),
+            hostname: self.hostname.clone(),
+            listeners: mta.map(|mta| mta.listeners.clone()).unwrap_or_default(),
+            paths: paths(),
+            limits: self.limits.clone(),
+            queue: self.queue.clone(),
+            mailboxes: mta.map(|mta| mta.mailboxes.clone()),
+            rules: self.rules(),
+        }
+    }
+
+    /// All that decides about addresses.
+    fn rules(&self) -> Rules {
+        match &self.role {
+            RoleModel::Nullclient(client) => client.rules(),
+            RoleModel::Msp(msp) => msp.rules(),
+            RoleModel::Loopback(mta) => mta.rules(),
+            RoleModel::Gateway(mta, relay) => Rules {
+                relay_domains: relay.domains.clone(),
+                relay_networks: relay.networks.clone(),
+                ..mta.rules()
+            },
+        }
+    }
+
+    /// What the roles with mailboxes have.
+    pub(crate) fn mta(&self) -> Option<&Mta> {
+        match &self.role {
+            RoleModel::Loopback(mta) | RoleModel::Gateway(mta, _) => Some(mta),
+            RoleModel::Nullclient(_) | RoleModel::Msp(_) => None,
+        }
+    }
+}
+
+impl NullClient {
+    /// Envelope and header, senders and recipients: `FEATURE(nullclient)` rewrites them all.
+    pub(crate) fn masquerade(&self) -> Masquerade {
+        Masquerade {
+            domain: self.appears_as.clone(),
+            envelope: true,
+            recipients: true,
+            domains: BTreeSet::new(),
+            whole_domain: false,
+            exposed_users: self.exposed_users.clone(),
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            qualify: Qualify::Domain(self.appears_as.clone()),
+            masquerade: Some(self.masquerade()),
+            ..client_rules(&self.mail_hosts)
+        }
+    }
+}
+
+impl Msp {
+    /// `FEATURE(msp)` completes a bare recipient with the masquerade only where the envelope has it too.
+    fn rules(&self) -> Rules {
+        let domain = self.masquerade.as_ref().filter(|masquerade| masquerade.envelope);
+        Rules {
+            qualify: domain.map_or(Qualify::OwnHost, |masquerade| Qualify::Domain(masquerade.domain.clone())),
+            masquerade: self.masquerade.clone(),
+            ..client_rules(&self.mail_hosts)
+        }
+    }
+}
+
+impl Mta {
+    fn rules(&self) -> Rules {
+        Rules {
+            qualify: Qualify::OwnHost,
+            local_mailboxes: true,
+            local_domains: self.local_domains.clone(),
+            relay_domains: BTreeSet::new(),
+            relay_networks: BTreeSet::new(),
+            masquerade: self.masquerade.clone(),
+            aliases: self.aliases.clone(),
+            mailertable: self.mailertable.clone(),
+            mail_hosts: self.mail_hosts.as_ref().map(|hosts| hosts.hosts().to_vec()).unwrap_or_default(),
+        }
+    }
+}
+
+fn mailbox_format(written: mailstack_schema::host::MailboxFormat) -> MailboxFormat {
+    match written {
+        mailstack_schema::host::MailboxFormat::Mbox => MailboxFormat::Mbox,
+        mailstack_schema::host::MailboxFormat::Maildir => MailboxFormat::Maildir,
+    }
+}
+
+/// The rules of a role that delivers nothing here.
+fn client_rules(mail_hosts: &MailHosts) -> Rules {
+    Rules {
+        qualify: Qualify::OwnHost,
+        local_mailboxes: false,
+        local_domains: BTreeSet::new(),
+        relay_domains: BTreeSet::new(),
+        relay_networks: BTreeSet::new(),
+        masquerade: None,
+        aliases: BTreeMap::new(),
+        mailertable: BTreeMap::new(),
+        mail_hosts: mail_hosts.hosts().to_vec(),
+    }
+}
+
+/// The places that the units and the packaging know too.
+fn paths() -> Paths {
+    Paths {
+        spool: "/var/spool/mailstack".into(),
+        submission_socket: "/run/mailstack/submit".into(),
+        drop: "/var/spool/mailstack-drop".into(),
+        control_socket: "/run/mailstack/control".into(),
+        pid_file: "/run/mailstack/mailstack.pid".into(),
+    }
+}
