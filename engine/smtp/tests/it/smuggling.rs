@@ -8,20 +8,21 @@ const OPENING: &[u8] = b"EHLO c.example\r\n";
 const ENVELOPE: &[u8] = b"MAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.example>\r\nDATA\r\n";
 const BEHIND: &[u8] = b"MAIL FROM:<evil@c.example>\r\nRCPT TO:<b@mx.example>\r\nDATA\r\nsmuggled\r\n.\r\n";
 
-const FORMS: [(&[u8], Fault); 13] = [
-    (b"\n.\n", Fault::BareLf),
-    (b"\n.\r\n", Fault::BareLf),
-    (b"\r.\r\n", Fault::BareCr),
-    (b"\r\n.\n", Fault::BareLf),
-    (b"\r\n.\r\r\n", Fault::BareCr),
-    (b"\r\r\n.\r\r\n", Fault::BareCr),
-    (b"\r.\r", Fault::BareCr),
-    (b"\r.\n", Fault::BareCr),
-    (b"\n.\r", Fault::BareLf),
-    (b"\r\n\0.\r\n", Fault::Nul),
-    (b"\r\n.\0\r\n", Fault::Nul),
-    (b"\0\r\n.\n", Fault::Nul),
-    (b"\n\r\n.\r\r\n", Fault::BareLf),
+/// The form, what is said of it, and whether the connection ends for it.
+const FORMS: [(&[u8], Fault, bool); 13] = [
+    (b"\n.\n", Fault::BareLf, true),
+    (b"\n.\r\n", Fault::BareLf, true),
+    (b"\r.\r\n", Fault::BareCr, true),
+    (b"\r\n.\n", Fault::BareLf, true),
+    (b"\r\n.\r\r\n", Fault::BareCr, true),
+    (b"\r\r\n.\r\r\n", Fault::BareCr, true),
+    (b"\r.\r", Fault::BareCr, true),
+    (b"\r.\n", Fault::BareCr, true),
+    (b"\n.\r", Fault::BareLf, true),
+    (b"\r\n\0.\r\n", Fault::Nul, false),
+    (b"\r\n.\0\r\n", Fault::Nul, false),
+    (b"\0\r\n.\n", Fault::Nul, true),
+    (b"\n\r\n.\r\r\n", Fault::BareLf, true),
 ];
 
 /// A session to which the octets behind the opening come in two or three packets.
@@ -36,7 +37,7 @@ fn session(octets: &[u8], one: usize, two: usize) -> Server {
 
 #[test]
 fn a_smuggled_end_is_refused_at_every_split() {
-    for (form, fault) in FORMS {
+    for (form, fault, ends) in FORMS {
         for prefix in [&b"Subject: x\r\n\r\ntext"[..], b""] {
             let octets = [ENVELOPE, prefix, form, BEHIND].concat();
             let whole = session(&octets, 0, 0).take_output();
@@ -45,6 +46,7 @@ fn a_smuggled_end_is_refused_at_every_split() {
             for one in 0..octets.len() {
                 let mut server = session(&octets, one, (one + 1).min(octets.len()));
                 assert_eq!(server.messages, Vec::<Vec<u8>>::new(), "{form:?} split at {one}");
+                assert_eq!(server.closed.is_some(), ends, "{form:?} split at {one}");
                 assert_eq!(server.aborted, [fault], "{form:?} split at {one}");
                 assert_eq!(server.take_output(), whole, "{form:?} split at {one}");
             }
