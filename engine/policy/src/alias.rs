@@ -14,7 +14,10 @@ const MAX_DEPTH: usize = 10;
 /// Names that a host must take mail for whether or not anyone has them (RFC 5321 4.5.1), lower case.
 const ALWAYS: [&str; 2] = ["postmaster", "mailer-daemon"];
 
-/// Who gets what is sent to them where nothing else says it.
+/// The alias that gets what is sent to them where they have none: the first that there is.
+const STAND_INS: [&str; 2] = ["postmaster", OPERATOR];
+
+/// The user who gets it where there is no such alias.
 const OPERATOR: &str = "root";
 
 /// The final recipients of a local address, without repetition. Errors: no such alias or user, a loop.
@@ -73,7 +76,7 @@ impl<'a> Expansion<'a> {
     }
 
     fn operator(&mut self, found: &mut Found) -> Result<(), Refusal> {
-        match self.alias(OPERATOR) {
+        match STAND_INS.into_iter().find_map(|name| self.alias(name)) {
             Some((alias, targets)) => self.alias_targets(alias, targets, found),
             None => {
                 found.add(self.mailbox(OPERATOR, None)?);

@@ -74,6 +74,7 @@ fn operators_are_root_where_there_is_no_alias() {
     assert_eq!(expand(&host, "postmaster"), "root@dev01.corp.example");
     host.rules.aliases = aliases(&[("postmaster", &["alice"])]);
     assert_eq!(expand(&host, "Postmaster"), "alice@dev01.corp.example");
+    assert_eq!(expand(&host, "MAILER-DAEMON"), "alice@dev01.corp.example");
 }
 
 #[test]
