@@ -7,6 +7,11 @@ use crate::spool;
 
 pub mod helper;
 pub mod local;
+mod manager;
+mod notice;
+pub mod remote;
+
+pub use manager::{Context, run};
 
 /// The octets of a message, read in pieces from the front.
 pub trait Body: Send {

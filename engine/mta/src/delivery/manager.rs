@@ -1,0 +1,309 @@
+//! From a job to the record of how it ended.
+//!
+//! Owns: the loop over the work that is due, and the order outcome and notice first, event after. May use the
+//! queue, the deliverers and the policy. Must not know SMTP nor a file.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mailstack_policy::{Here, Route};
+use mailstack_runtime::Config;
+use mailstack_smtp::address::{Address, DomainName};
+use mailstack_smtp::client::Transaction;
+use mailstack_smtp::command::{Notify, RcptRequest, Ret};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::helper::{Failure, Helper};
+use super::local::{Facts, has_been_delivered_to};
+use super::notice;
+use super::remote::{Remote, Verdict};
+use crate::bounce::{self, Action, Cause};
+use crate::event::{Event, Events, Step};
+use crate::host::Users;
+use crate::message::{self, Outcome, QueueId, Timestamp};
+use crate::queue::{Attempt, Destination, Dispatcher, Due, Job, Queue};
+
+/// Jobs under way at once, over all destinations.
+const MAX_JOBS: usize = 200;
+/// How long jobs under way may go on once the MTA is to stop; what is left is tried again after the next start.
+const GRACE: Duration = Duration::from_secs(20);
+/// Octets of a header that are searched for `Delivered-To:`.
+const MAX_HEADER: usize = 64 * 1024;
+
+/// What delivery works with.
+#[derive(Debug)]
+pub struct Context {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// This host, `$j`.
+    pub hostname: DomainName,
+    /// The deliverer over SMTP.
+    pub remote: Remote,
+    /// The deliverer into mailboxes, where the host has any.
+    pub helper: Option<Helper>,
+    /// The users of this host.
+    pub users: Users,
+    /// Who is told of each step.
+    pub events: Events,
+}
+
+/// Delivers what is due until `stop` is ready or the queue is closed. Jobs under way then have a short time to end.
+pub async fn run(
+    context: Context,
+    queue: Queue,
+    mut dispatcher: Dispatcher,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let context = Arc::new(context);
+    let slots = Arc::new(Semaphore::new(MAX_JOBS));
+    let mut jobs = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let slot = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+        };
+        let job = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            job = dispatcher.next() => job,
+        };
+        let (Some(job), Ok(slot)) = (job, slot) else { break };
+        let (context, queue) = (Arc::clone(&context), queue.clone());
+        jobs.spawn(async move {
+            context.work(&queue, job).await;
+            drop(slot);
+        });
+        while jobs.try_join_next().is_some() {}
+    }
+    let _ = tokio::time::timeout(GRACE, async { while jobs.join_next().await.is_some() {} }).await;
+    jobs.abort_all();
+}
+
+/// How one recipient's attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// In a mailbox.
+    Delivered {
+        /// Which.
+        mailbox: String,
+    },
+    /// As a next hop or this host said.
+    Verdict(Verdict),
+}
+
+impl Context {
+    async fn work(&self, queue: &Queue, job: Job) {
+        let endings = self.endings(&job).await;
+        let notice = notice::write(self, &job, &endings).await;
+        let attempts = job.recipients.iter().zip(&endings).map(|(due, ending)| (due.index, attempt(ending)));
+        let attempts = attempts.collect();
+        let told = Told::of(&job);
+        let notice_recipients = notice.as_ref().map_or(0, |notice| notice.envelope.recipients.len());
+        // Nothing is told before it is durable. A closed queue tries again after the next start.
+        let Ok(finished) = queue.finish(job, attempts, notice).await else { return };
+        told.recipients.iter().zip(&endings).for_each(|(due, ending)| self.tell(&told, due, ending));
+        if let Some(id) = finished.notice {
+            self.events.emit(Event::Queued { id, about: Some(told.id), nrcpts: notice_recipients });
+        }
+        if finished.concluded {
+            self.events.emit(Event::Concluded { id: told.id });
+        }
+    }
+
+    async fn endings(&self, job: &Job) -> Vec<Ending> {
+        if job.expired {
+            let lifetime = Duration::from_secs(self.config.queue.lifetime);
+            return job.recipients.iter().map(|due| expired(due, lifetime)).collect();
+        }
+        match &job.destination {
+            Destination::Local => {
+                let mut endings = Vec::with_capacity(job.recipients.len());
+                for due in &job.recipients {
+                    endings.push(self.deliver_here(job, due).await);
+                }
+                endings
+            }
+            Destination::Nowhere => {
+                job.recipients.iter().map(|due| self.nowhere(&due.recipient.address)).collect()
+            }
+            destination => {
+                let body = || job.body.clone();
+                let random = random();
+                let verdicts = self.remote.deliver(destination, transaction(job), &body, random).await;
+                verdicts.into_iter().map(Ending::Verdict).collect()
+            }
+        }
+    }
+
+    fn route(&self, address: &Address) -> Route {
+        mailstack_policy::route(&self.config.rules, Here::named(&self.hostname), address)
+    }
+
+    fn nowhere(&self, address: &Address) -> Ending {
+        let cause = match self.route(address) {
+            Route::Fail(refusal) => notice::refusal(&refusal),
+            // The rules were changed under the queue: its next start routes the recipient anew.
+            _ => Cause::here("4.3.5", "the route changed"),
+        };
+        match cause.status.starts_with('5') {
+            true => Ending::Verdict(Verdict::Failed(cause)),
+            false => Ending::Verdict(Verdict::Deferred { cause, unreachable: false }),
+        }
+    }
+
+    async fn deliver_here(&self, job: &Job, due: &Due) -> Ending {
+        let address = &due.recipient.address;
+        let user = match self.route(address) {
+            Route::Local { user } => user,
+            _ => return self.nowhere(address),
+        };
+        let delivered_to = match address.domain() {
+            Some(_) => address.to_string(),
+            None => format!("{address}@{}", self.hostname),
+        };
+        let header = job.body.beginning(MAX_HEADER).await.unwrap_or_default();
+        if has_been_delivered_to(&header, &delivered_to) {
+            let text = format!("mail forwarding loop for {delivered_to}");
+            return Ending::Verdict(Verdict::Failed(Cause::here("5.4.6", text)));
+        }
+        let sender = job.envelope.sender.address().map(ToString::to_string).unwrap_or_default();
+        let facts = Facts { sender, delivered_to, at: now() };
+        let Some(helper) = &self.helper else {
+            let cause = Cause::here("4.3.5", "this host has no mailboxes");
+            return Ending::Verdict(Verdict::Deferred { cause, unreachable: false });
+        };
+        match helper.deliver(&user, &facts, &mut job.body.clone()).await {
+            Ok(mailbox) => Ending::Delivered { mailbox },
+            Err(failure) => failed_here(&failure),
+        }
+    }
+
+    fn tell(&self, told: &Told, due: &Due, ending: &Ending) {
+        let step = |relay: Option<String>, dsn: &str, text: String| Step {
+            id: told.id,
+            to: due.recipient.address.clone(),
+            expanded_from: due.recipient.expanded_from.clone(),
+            delay: Duration::from_millis(now().0.saturating_sub(told.arrived.0)),
+            relay,
+            dsn: dsn.to_owned(),
+            text,
+        };
+        let of = |cause: &Cause| step(cause.peer().map(relay), &cause.status, cause.to_string());
+        self.events.emit(match ending {
+            Ending::Delivered { mailbox } => {
+                Event::Delivered(step(Some("local".to_owned()), "2.0.0", mailbox.clone()))
+            }
+            Ending::Verdict(Verdict::Taken { peer, reply, .. }) => {
+                Event::Delivered(step(Some(relay(peer)), "2.0.0", reply.clone()))
+            }
+            Ending::Verdict(Verdict::Failed(cause)) => Event::Bounced(of(cause)),
+            Ending::Verdict(Verdict::Deferred { cause, .. }) => Event::Deferred(of(cause)),
+        });
+    }
+}
+
+/// What is told of a job that is gone by then.
+struct Told {
+    id: QueueId,
+    arrived: Timestamp,
+    recipients: Vec<Due>,
+}
+
+impl Told {
+    fn of(job: &Job) -> Self {
+        Self { id: job.id, arrived: job.envelope.arrived, recipients: job.recipients.clone() }
+    }
+}
+
+fn relay(peer: &bounce::Peer) -> String {
+    format!("{} [{}]", peer.name, peer.address.ip())
+}
+
+fn failed_here(failure: &Failure) -> Ending {
+    let cause = Cause::here(&failure.status, &failure.text);
+    Ending::Verdict(match failure.status.starts_with('5') {
+        true => Verdict::Failed(cause),
+        false => Verdict::Deferred { cause, unreachable: false },
+    })
+}
+
+/// A recipient whose message is older than its lifetime.
+fn expired(due: &Due, lifetime: Duration) -> Ending {
+    let last = due.last.as_ref().map_or("it was never tried", |wait| wait.diagnostic.as_str());
+    let hours = lifetime.as_secs() / 3600;
+    let text = format!("could not be delivered for {hours} hours; the last attempt: {last}");
+    Ending::Verdict(Verdict::Failed(Cause::here("5.4.7", text)))
+}
+
+fn attempt(ending: &Ending) -> Attempt {
+    match ending {
+        Ending::Delivered { mailbox } => Attempt::Final(Outcome::Delivered { mailbox: mailbox.clone() }),
+        Ending::Verdict(Verdict::Taken { peer, reply, .. }) => {
+            Attempt::Final(Outcome::Taken { by: peer.to_string(), reply: reply.clone() })
+        }
+        Ending::Verdict(Verdict::Failed(cause)) => Attempt::Final(Outcome::Failed {
+            status: cause.status.clone(),
+            diagnostic: cause.to_string(),
+            notice: None, // the queue puts its name in once it has one
+        }),
+        Ending::Verdict(Verdict::Deferred { cause, unreachable }) => Attempt::Deferred {
+            status: cause.status.clone(),
+            diagnostic: cause.to_string(),
+            unreachable: *unreachable,
+        },
+    }
+}
+
+/// What a notice says of an ending; None of one that is none.
+pub(super) fn fate(ending: &Ending) -> Option<(Action, Cause)> {
+    match ending {
+        Ending::Delivered { mailbox } => {
+            Some((Action::Delivered, Cause::here("2.0.0", format!("delivered to {mailbox}"))))
+        }
+        // RFC 3461 5.2.3: a host that knows NOTIFY reports itself.
+        Ending::Verdict(Verdict::Taken { reports: true, .. } | Verdict::Deferred { .. }) => None,
+        Ending::Verdict(Verdict::Taken { peer, reply, .. }) => {
+            Some((Action::Relayed, Cause::reply("2.0.0", peer.clone(), "end of data", reply)))
+        }
+        Ending::Verdict(Verdict::Failed(cause)) => Some((Action::Failed, cause.clone())),
+    }
+}
+
+fn transaction(job: &Job) -> Transaction {
+    let notify = |notify: message::Notify| Notify {
+        success: notify.success,
+        failure: notify.failure,
+        delay: notify.delay,
+    };
+    let request = |due: &Due| RcptRequest {
+        to: due.recipient.address.clone(),
+        notify: due.recipient.notify.map(notify),
+        orcpt: due.recipient.orcpt.clone(),
+    };
+    Transaction {
+        from: job.envelope.sender.clone(),
+        recipients: job.recipients.iter().map(request).collect(),
+        size: Some(job.size),
+        eight_bit: job.envelope.eight_bit,
+        ret: job.envelope.ret.map(|ret| match ret {
+            message::Ret::Full => Ret::Full,
+            message::Ret::Headers => Ret::Headers,
+        }),
+        envid: job.envelope.envid.clone(),
+    }
+}
+
+pub(super) fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Unpredictable to a peer, which is all that a boundary and the order of mail hosts need.
+pub(super) fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,95 @@
+//! The notice of a job: whom it goes to, and that it goes to somebody who is there.
+
+use mailstack_policy::{Client, Here, RecipientVerdict, Refusal};
+use mailstack_smtp::address::Address;
+
+use super::manager::{Context, Ending, fate, now, random};
+use crate::bounce::{self, Addressee, Cause, Fate, MAX_RETURNED, Original, Reporter, Stamp};
+use crate::event::Event;
+use crate::queue::Job;
+use crate::spool::Notice;
+
+/// Who is asked for in turn where a report has no other reader.
+const POSTMASTERS: [&str; 2] = ["postmaster", "root"];
+
+/// Writes the one notice about all recipients of a job that is to be sent, if any is.
+pub(super) async fn write(context: &Context, job: &Job, endings: &[Ending]) -> Option<Notice> {
+    let fates: Vec<Fate<'_>> = job
+        .recipients
+        .iter()
+        .zip(endings)
+        .filter_map(|(due, ending)| {
+            let (action, cause) = fate(ending)?;
+            let recipient = &due.recipient;
+            bounce::is_wanted(recipient, action).then_some(Fate { recipient, action, cause })
+        })
+        .collect();
+    let addressee = bounce::addressee(&job.envelope.sender, &fates)?;
+    // A damaged body must not keep the sender from being told.
+    let octets = job.body.beginning(MAX_RETURNED + 1).await.unwrap_or_default();
+    let notice = compose(context, addressee, &Original { envelope: &job.envelope, octets: &octets }, &fates);
+    if notice.is_none() {
+        let text = format!("{}: nobody can be told of its failure: give postmaster an alias", job.id);
+        context.events.emit(Event::Warning { text });
+    }
+    notice
+}
+
+fn compose(
+    context: &Context,
+    addressee: Addressee,
+    original: &Original<'_>,
+    fates: &[Fate<'_>],
+) -> Option<Notice> {
+    let stamp = Stamp { now: now(), random: random() };
+    let render = |to: &Address| bounce::render(&reporter(context), stamp, to, original, fates);
+    if let Addressee::Sender(sender) = addressee
+        && let Some(to) = mailboxes(context, &sender)
+    {
+        let octets = render(&sender);
+        return Some(Notice { envelope: bounce::sender_notice(to, stamp.now, &octets), octets });
+    }
+    let (postmaster, to) = postmaster(context)?;
+    let octets = render(&postmaster);
+    Some(Notice { envelope: bounce::postmaster_notice(to, stamp.now, &octets), octets })
+}
+
+fn reporter(context: &Context) -> Reporter {
+    let hostname = context.hostname.clone();
+    let masquerade = context.config.rules.masquerade.as_ref();
+    let domain = masquerade.map_or_else(|| hostname.clone(), |masquerade| masquerade.domain.clone());
+    Reporter { hostname, domain }
+}
+
+fn postmaster(context: &Context) -> Option<(Address, Vec<Address>)> {
+    POSTMASTERS.iter().find_map(|name| {
+        let address = Address::new(*name, None).ok()?;
+        let to = mailboxes(context, &address)?;
+        Some((to.first().cloned().unwrap_or(address), to))
+    })
+}
+
+/// What an address stands for here, aliases expanded; None where nobody is behind it.
+fn mailboxes(context: &Context, address: &Address) -> Option<Vec<Address>> {
+    let (here, client) = (Here::named(&context.hostname), Client::Local { uid: 0 });
+    let exists = |name: &str| context.users.by_name(name).is_ok_and(|user| user.is_some());
+    match mailstack_policy::recipient(&context.config.rules, here, &client, address, &exists) {
+        RecipientVerdict::Deliver(expanded) => Some(expanded.into_iter().map(|one| one.address).collect()),
+        RecipientVerdict::Refuse(_) => None,
+    }
+}
+
+/// Why the policy has nowhere to send a recipient, in the words of a report.
+pub(super) fn refusal(refusal: &Refusal) -> Cause {
+    let (status, text) = match refusal {
+        Refusal::MailerError { enhanced, text, .. } => return Cause::here(enhanced, text),
+        Refusal::RelayingDenied => ("5.7.1", "relaying denied"),
+        Refusal::UserUnknown => ("5.1.1", "user unknown"),
+        Refusal::BadAddress(_) => ("5.1.3", "the address cannot be read"),
+        Refusal::NotAMailbox(_) => ("5.7.1", "that is no mailbox"),
+        Refusal::AliasLoop => ("5.4.6", "the aliases lead back to where they began"),
+        Refusal::SenderUnqualified | Refusal::SenderNotReal => ("5.5.4", "the sender is not acceptable"),
+        Refusal::NoRoute => ("5.3.5", "this host has neither mailboxes nor a mail host"),
+    };
+    Cause::here(status, text)
+}
