@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, Error};
+use toml::de::{DeTable, DeValue, Error};
 
 use crate::fault::{Fault, FaultKind};
 use crate::schema::{Document, json_schema};
@@ -37,6 +37,7 @@ pub fn read<T: Document>(text: &str) -> Result<Written<T>, Vec<Fault>> {
         faults.extend(walk::faults(&json_schema::<T>(), &table));
     }
     if !faults.is_empty() {
+        dismantle(table);
         faults.sort_by_key(|fault| (fault.span.start, fault.span.end));
         faults.dedup();
         return Err(faults);
@@ -66,6 +67,18 @@ pub fn read_bytes<T: Document>(bytes: &[u8]) -> Result<Written<T>, Vec<Fault>> {
 fn value<T: Document>(table: &Spanned<DeTable<'_>>) -> Result<T, Vec<Fault>> {
     serde_json::from_value(walk::to_json_table(table.get_ref()))
         .map_err(|error| vec![whole(0..0, FaultKind::Unreadable { message: error.to_string() })])
+}
+
+/// Drops a tree without recursion: dotted keys in inline tables nest deeper than a stack holds.
+fn dismantle(table: Spanned<DeTable<'_>>) {
+    let mut rest: Vec<_> = table.into_inner().into_iter().map(|(_, value)| value.into_inner()).collect();
+    while let Some(value) = rest.pop() {
+        match value {
+            DeValue::Table(table) => rest.extend(table.into_iter().map(|(_, value)| value.into_inner())),
+            DeValue::Array(items) => rest.extend(items.into_iter().map(Spanned::into_inner)),
+            _ => {}
+        }
+    }
 }
 
 fn whole(span: Range<usize>, kind: FaultKind) -> Fault {

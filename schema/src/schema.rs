@@ -81,7 +81,11 @@ fn drop_null(schema: &mut Map<String, Value>) {
 
 fn drop_null_branch(schema: &mut Map<String, Value>, union: &str) {
     let Some(Value::Array(branches)) = schema.get_mut(union) else { return };
+    let before = branches.len();
     branches.retain(|branch| branch.get("type") != Some(&json!("null")));
+    if branches.len() == before {
+        return;
+    }
     if let [Value::Object(only)] = branches.as_slice() {
         let only = only.clone();
         schema.remove(union);

@@ -21,12 +21,16 @@ pub(super) struct Tag<'s> {
 /// Returns the tag of a union, None for what is no union by tag.
 pub(super) fn tag(schema: &Value) -> Option<Tag<'_>> {
     let branches = schema.get("oneOf")?.as_array()?;
-    let (key, _) = properties(branches.first()?)?
-        .iter()
-        .find(|(_, one)| one.get("const").is_some_and(Value::is_string))?;
-    let value = |branch| properties(branch)?.get(key)?.get("const")?.as_str();
-    let branches = branches.iter().map(|branch| Some((value(branch)?, branch))).collect::<Option<_>>()?;
-    Some(Tag { key, branches })
+    properties(branches.first()?)?.keys().find_map(|key| tagged_by(key, branches))
+}
+
+/// The union by this key, where every branch gives it another constant.
+fn tagged_by<'s>(key: &'s str, branches: &'s [Value]) -> Option<Tag<'s>> {
+    let value = |branch: &'s Value| properties(branch)?.get(key)?.get("const")?.as_str();
+    let branches: Vec<_> =
+        branches.iter().map(|branch| Some((value(branch)?, branch))).collect::<Option<_>>()?;
+    let distinct: BTreeSet<&str> = branches.iter().map(|(value, _)| *value).collect();
+    (distinct.len() == branches.len()).then_some(Tag { key, branches })
 }
 
 impl Walk {
