@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write;
 use std::str::FromStr;
 
 mod parser;
@@ -116,8 +117,7 @@ impl Reply {
             let start = out.len();
             self.write_codes(separator, out);
             let room = (MAX_WRITTEN_LINE - 2).saturating_sub(out.len() - start);
-            let clean = |c: char| if c == ' ' || c.is_ascii_graphic() { c as u8 } else { b'?' };
-            out.extend(line.chars().take(room).map(clean));
+            write_text(line, room, out);
             out.extend_from_slice(b"\r\n");
         }
     }
@@ -127,10 +127,20 @@ impl Reply {
         out.extend_from_slice(&[digit(self.code / 100), digit(self.code / 10), digit(self.code)]);
         out.push(separator as u8);
         if let Some(enhanced) = self.enhanced {
-            out.extend_from_slice(enhanced.to_string().as_bytes());
-            out.push(b' ');
+            // Writing to a Vec does not fail.
+            let _ = write!(out, "{enhanced} ");
         }
     }
+}
+
+/// Appends at most `room` characters of a line.
+fn write_text(line: &str, room: usize, out: &mut Vec<u8>) {
+    let plain = |b: u8| b == b' ' || b.is_ascii_graphic();
+    if line.len() <= room && line.bytes().all(plain) {
+        return out.extend_from_slice(line.as_bytes());
+    }
+    let clean = |c: char| if c.is_ascii() && plain(c as u8) { c as u8 } else { b'?' };
+    out.extend(line.chars().take(room).map(clean));
 }
 
 const fn valid(code: u16) -> u16 {

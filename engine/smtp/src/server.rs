@@ -123,7 +123,7 @@ pub enum Action<'a> {
     EndOfData,
     /// The message is refused and the transaction over; the session has answered. Throw away what came of it.
     Aborted(Fault),
-    /// The transaction is given up; the session has answered.
+    /// The transaction is given up: RSET, which the session has answered, or a HELO or EHLO that was accepted.
     Reset,
     /// Flush the output, then close.
     Close(Closing),

@@ -1,5 +1,8 @@
 //! One transaction under way: what is still to be said, and what was said to whom.
 
+use std::fmt;
+use std::io::Write;
+
 use super::{Extensions, Outcome, Stage, Transaction};
 use crate::command::{RcptRequest, is_value};
 use crate::reply::Reply;
@@ -22,20 +25,20 @@ impl Progress {
 
     pub(super) fn write_mail(&self, offered: &Extensions, out: &mut Vec<u8>) {
         let Transaction { from, size, eight_bit, ret, envid, .. } = &self.transaction;
-        push(out, &format!("MAIL FROM:{from}"));
+        push(out, format_args!("MAIL FROM:{from}"));
         if let Some(size) = size.filter(|_| offered.size) {
-            push(out, &format!(" SIZE={size}"));
+            push(out, format_args!(" SIZE={size}"));
         }
         if *eight_bit {
-            push(out, " BODY=8BITMIME");
+            push(out, format_args!(" BODY=8BITMIME"));
         }
         if let Some(ret) = ret.filter(|_| offered.dsn) {
-            push(out, &format!(" RET={}", ret.as_str()));
+            push(out, format_args!(" RET={}", ret.as_str()));
         }
         if let Some(envid) = envid.as_ref().filter(|envid| offered.dsn && is_value(envid)) {
-            push(out, &format!(" ENVID={envid}"));
+            push(out, format_args!(" ENVID={envid}"));
         }
-        push(out, "\r\n");
+        push(out, format_args!("\r\n"));
     }
 
     pub(super) fn write_all_rcpt(&self, offered: &Extensions, out: &mut Vec<u8>) {
@@ -84,16 +87,17 @@ impl Progress {
 }
 
 fn write_rcpt(recipient: &RcptRequest, offered: &Extensions, out: &mut Vec<u8>) {
-    push(out, &format!("RCPT TO:<{}>", recipient.to));
+    push(out, format_args!("RCPT TO:<{}>", recipient.to));
     if let Some(notify) = recipient.notify.filter(|_| offered.dsn) {
-        push(out, &format!(" NOTIFY={notify}"));
+        push(out, format_args!(" NOTIFY={notify}"));
     }
     if let Some(orcpt) = recipient.orcpt.as_ref().filter(|orcpt| offered.dsn && is_value(orcpt)) {
-        push(out, &format!(" ORCPT={orcpt}"));
+        push(out, format_args!(" ORCPT={orcpt}"));
     }
-    push(out, "\r\n");
+    push(out, format_args!("\r\n"));
 }
 
-fn push(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(text.as_bytes());
+/// Writing to a Vec does not fail.
+fn push(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
 }

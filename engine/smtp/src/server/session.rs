@@ -22,6 +22,8 @@ pub struct Session {
     idle: u32,
     /// Within a command line over the limit.
     skipping: bool,
+    /// HELO or EHLO gave a transaction up, and the driver has not been told.
+    reset_due: bool,
 }
 
 #[derive(Debug)]
@@ -39,7 +41,8 @@ impl Session {
         if offer.greet {
             words::greeting(&offer).write_to(&mut output);
         }
-        Self { offer, state: State::Command(Expect::Hello), output, errors: 0, idle: 0, skipping: false }
+        let state = State::Command(Expect::Hello);
+        Self { offer, state, output, errors: 0, idle: 0, skipping: false, reset_due: false }
     }
 
     /// The replies queued since the last call. Flush them when input runs dry and before closing.
@@ -72,6 +75,9 @@ impl Session {
         if let State::Due(_) = self.state {
             self.answer(Answer::Reply(words::NO_ANSWER));
         }
+        if std::mem::take(&mut self.reset_due) {
+            return Step { consumed: 0, action: Action::Reset };
+        }
         match &mut self.state {
             State::Closing(why) => Step { consumed: 0, action: Action::Close(*why) },
             State::Body(receiver) => {
@@ -94,6 +100,7 @@ impl Session {
             Answer::Reply(reply) => reply,
         };
         let yes = reply.is_positive() || reply.is_intermediate();
+        self.reset_due = yes && matches!(due, Due::Hello { back, .. } if back.in_transaction());
         self.state = match due.accepted() {
             _ if reply.code() == 421 => State::Closing(Closing::Answered),
             Next::Expect(expect) if yes => State::Command(expect),

@@ -101,3 +101,15 @@ fn a_line_over_the_limit_is_answered_once_however_it_comes() {
         }
     }
 }
+
+#[test]
+fn a_second_hello_gives_the_transaction_up() {
+    use mailstack_smtp::server::{Action, Answer, Session};
+    let mut session = Session::new(offer());
+    for line in ["HELO c.example\r\n", "MAIL FROM:<>\r\n", "EHLO c.example\r\n"] {
+        session.step(line.as_bytes());
+        session.answer(Answer::Accept);
+    }
+    assert_eq!(session.step(b"MAIL FROM:<>\r\n").action, Action::Reset);
+    assert!(matches!(session.step(b"MAIL FROM:<>\r\n").action, Action::Mail(_)));
+}
