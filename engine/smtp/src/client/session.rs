@@ -196,17 +196,23 @@ impl Session {
         let Some(reply) = reply else {
             return Step { consumed, action: self.idle_action() };
         };
-        if input.len() > consumed && self.must_be_silent_behind() {
+        if self.speaks_too_early(&input[consumed..]) {
             return self.violated(input.len(), Violation::UnexpectedData);
         }
         self.state = self.take_state_after(reply);
         Step { consumed, action: self.next_action() }
     }
 
-    /// A reply to which we speak next, so that nothing can be behind it: not yet known to be SMTP, or about to be
-    /// trusted for what is offered.
-    fn must_be_silent_behind(&self) -> bool {
-        matches!(self.state, State::ExpectGreeting | State::ExpectHello { .. })
+    /// Whether there is something behind a reply on which the peer must wait for us. A refusal is let through (a
+    /// server that shuts down says 421 at any time), but not where we do not know yet whom we trust.
+    fn speaks_too_early(&self, behind: &[u8]) -> bool {
+        let Some(first) = behind.first() else { return false };
+        match &self.state {
+            State::ExpectGreeting | State::ExpectHello { .. } => true,
+            State::ExpectMail(flight) | State::ExpectRcpt(flight) if flight.piped => false,
+            State::ExpectMail(_) | State::ExpectRcpt(_) | State::ExpectData(_) => !b"45".contains(first),
+            _ => false,
+        }
     }
 
     fn idle_action(&self) -> Action {
