@@ -25,12 +25,19 @@ impl Walk {
         let kind = match value.get_ref() {
             DeValue::String(text) => not_one_of(schema, text).or_else(|| bad_form(schema, text)),
             DeValue::Integer(_) => number(schema, value.get_ref()),
+            DeValue::Boolean(flag) => other_flag(schema, *flag),
             _ => None,
         };
         if let Some(kind) = kind {
             self.add(value.span(), path, kind);
         }
     }
+}
+
+fn other_flag(schema: &Value, flag: bool) -> Option<FaultKind> {
+    let only = schema.get("const")?.as_bool()?;
+    let allowed = vec![only.to_string()];
+    (only != flag).then(|| FaultKind::NotOneOf { found: format!("`{flag}`"), suggestion: None, allowed })
 }
 
 fn not_one_of(schema: &Value, text: &str) -> Option<FaultKind> {

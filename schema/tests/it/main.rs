@@ -1,5 +1,7 @@
 //! The languages as data: valid and invalid files, the exported schemas, the profiles.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod export;
 mod files;
 mod robust;
