@@ -1,21 +1,25 @@
 //! Address lists in header fields (RFC 5322 3.4): where in the text the addresses stand.
 //!
-//! A tolerant scanner for rewriting: it finds what is certainly an address and passes over the rest (source
-//! routes, white space or comments within an address). Only what leaves no list to speak of is an error.
+//! A tolerant scanner: it takes names, groups and comments away, and leaves it to [`mailstack_smtp::address`] to
+//! say whether the rest is an address. Only what leaves no list to speak of is an error.
 
 use std::ops::Range;
 
-/// Quotes, brackets or comments that do not balance: the field is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed;
+/// A list that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("quotes, brackets or comments do not balance")]
+pub struct Malformed;
 
-/// The places of the addresses in a field's body, in order, without angle brackets.
-pub(crate) fn addresses(body: &[u8]) -> Addresses<'_> {
+/// The places of the addresses in a field's body, in order, without angle brackets. What stands there need not be
+/// an address: it may be two words, a source route, or one with white space or a comment within. After an error there
+/// is nothing more.
+pub fn addresses(body: &[u8]) -> Addresses<'_> {
     Addresses { body, at: 0 }
 }
 
 /// See [`addresses`].
-pub(crate) struct Addresses<'b> {
+#[derive(Clone, Debug)]
+pub struct Addresses<'b> {
     body: &'b [u8],
     at: usize,
 }
@@ -41,7 +45,7 @@ impl Iterator for Addresses<'_> {
 impl Addresses<'_> {
     /// Reads up to and including the next separator. None: no address in front of it.
     fn mailbox(&mut self) -> Result<Option<Range<usize>>, Malformed> {
-        let mut words = Words::default();
+        let mut place = Place::default();
         let mut angle = None;
         while let Some(&byte) = self.body.get(self.at) {
             match byte {
@@ -52,57 +56,52 @@ impl Addresses<'_> {
                 // What was read is the name of a group.
                 b':' => {
                     self.at += 1;
-                    words = Words::default();
+                    place = Place::default();
                 }
                 b'<' => angle = Some(self.angle()?),
-                _ => self.word(byte, &mut words)?,
+                _ => self.word(byte, &mut place)?,
             }
         }
-        Ok(angle.unwrap_or(words).place())
+        Ok(angle.unwrap_or(place).0)
     }
 
     /// Reads `<address>`.
-    fn angle(&mut self) -> Result<Words, Malformed> {
+    fn angle(&mut self) -> Result<Place, Malformed> {
         self.at += 1;
-        let mut words = Words::default();
+        let mut place = Place::default();
         while let Some(&byte) = self.body.get(self.at) {
             match byte {
                 b'>' => {
                     self.at += 1;
-                    return Ok(words);
+                    return Ok(place);
                 }
                 b'<' | b';' => return Err(Malformed),
                 // A source route.
                 b':' | b',' => {
                     self.at += 1;
-                    words.broken = true;
+                    place.add(self.at - 1..self.at);
                 }
-                _ => self.word(byte, &mut words)?,
+                _ => self.word(byte, &mut place)?,
             }
         }
         Err(Malformed)
     }
 
     /// Reads an atom, a quoted string, a domain literal, white space or a comment.
-    fn word(&mut self, byte: u8, words: &mut Words) -> Result<(), Malformed> {
+    fn word(&mut self, byte: u8, place: &mut Place) -> Result<(), Malformed> {
         let start = self.at;
         match byte {
             b' ' | b'\t' | b'\r' | b'\n' => {
                 self.at += 1;
-                words.gap();
                 return Ok(());
             }
-            b'(' => {
-                self.comment()?;
-                words.gap();
-                return Ok(());
-            }
+            b'(' => return self.comment(),
             b'"' => self.quoted(b'"')?,
             b'[' => self.quoted(b']')?,
             b')' | b']' | b'>' | b'\\' => return Err(Malformed),
             _ => self.at += 1,
         }
-        words.add(start..self.at);
+        place.add(start..self.at);
         Ok(())
     }
 
@@ -135,30 +134,15 @@ impl Addresses<'_> {
     }
 }
 
-/// What was read of an address so far.
+/// Where an address stands, as far as it is read; None: nothing yet.
 #[derive(Default)]
-struct Words {
-    place: Option<Range<usize>>,
-    /// Whether white space or a comment came behind the last word.
-    gap: bool,
-    /// Whether it has such a gap within, or a route: no address that can be rewritten in place.
-    broken: bool,
-}
+struct Place(Option<Range<usize>>);
 
-impl Words {
+impl Place {
     fn add(&mut self, word: Range<usize>) {
-        self.broken |= self.gap;
-        match &mut self.place {
+        match &mut self.0 {
             Some(place) => place.end = word.end,
-            None => self.place = Some(word),
+            None => self.0 = Some(word),
         }
-    }
-
-    fn gap(&mut self) {
-        self.gap = self.place.is_some();
-    }
-
-    fn place(self) -> Option<Range<usize>> {
-        self.place.filter(|_| !self.broken)
     }
 }

@@ -88,7 +88,7 @@ impl<'h> Iterator for Fields<'h> {
 }
 
 /// The addresses of an address list, the body of a `To:` say. Errors: a list or an address in it that cannot be
-/// read. Addresses with white space, comments or a source route within are passed over.
+/// read.
 pub fn addresses(body: &[u8]) -> Result<Vec<Address>, AddressError> {
     let place_to_address = |place: Result<Range<usize>, _>| {
         let place = place.map_err(|_| AddressError::BadSyntax)?;

@@ -14,7 +14,7 @@ pub use crate::rewrite::rewrite_header;
 pub use crate::route::route;
 pub use crate::sender::sender;
 
-mod address_list;
+pub mod address_list;
 mod alias;
 mod decision;
 pub mod header;
