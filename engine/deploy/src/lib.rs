@@ -1,5 +1,8 @@
 //! From a declaration to a generation on the host: model, generate, plan, generation, apply.
 
+pub mod activation;
+pub mod apply;
+pub mod build;
 pub mod generate;
 pub mod generation;
 pub mod lock;

@@ -76,6 +76,17 @@ pub struct Action {
     pub reason: String,
 }
 
+/// What the MTA of the host does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does not run.
+    Stopped,
+    /// It runs the generation that is live.
+    Running,
+    /// It runs, and an apply was cut short: nobody knows with which generation.
+    Unsettled,
+}
+
 /// What an apply will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use = "a plan does nothing by itself"]
@@ -91,8 +102,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The way from one generation to another; `running` says whether the MTA runs now.
-    pub fn between(from: Option<(&Digest, &Tree)>, to: (&Digest, &Tree), running: bool) -> Self {
+    /// The way from one generation to another.
+    pub fn between(from: Option<(&Digest, &Tree)>, to: (&Digest, &Tree), state: State) -> Self {
         let nothing = Tree::new();
         let before = from.map_or(&nothing, |(_, tree)| tree);
         let paths: BTreeSet<&String> = before.keys().chain(to.1.keys()).collect();
@@ -103,7 +114,7 @@ impl Plan {
             from: from.map(|(digest, _)| digest.clone()),
             to: to.0.clone(),
             files: files.collect(),
-            actions: actions(&changed, before, to.1, running),
+            actions: actions(&changed, before, to.1, state),
         }
     }
 
@@ -139,7 +150,7 @@ fn diff(path: &str, before: Option<&Side>, after: Option<&Side>) -> String {
 }
 
 /// What each changed file asks for. The built-in MTA reads its own configuration and nothing else.
-fn actions(changed: &[&String], before: &Tree, after: &Tree, running: bool) -> Vec<Action> {
+fn actions(changed: &[&String], before: &Tree, after: &Tree, state: State) -> Vec<Action> {
     let of_kind = |kind: Kind| {
         let side = |path: &String| after.get(path).or_else(|| before.get(path)).and_then(|side| side.kind);
         changed.iter().filter(|path| side(path) == Some(kind)).map(|path| path.as_str()).collect::<Vec<_>>()
@@ -152,15 +163,18 @@ fn actions(changed: &[&String], before: &Tree, after: &Tree, running: bool) -> V
     if !units.is_empty() {
         act(Verb::Reload, "systemd", format!("{} changed", units.join(", ")));
     }
-    match (running, mta.is_empty() && units.is_empty()) {
-        (false, _) => act(Verb::Start, "mailstack", "it does not run".to_owned()),
-        (true, false) => {
+    match (state, mta.is_empty() && units.is_empty()) {
+        (State::Unsettled, _) => {
+            act(Verb::Restart, "mailstack", "an earlier apply was cut short".to_owned());
+        }
+        (State::Stopped, _) => act(Verb::Start, "mailstack", "it does not run".to_owned()),
+        (State::Running, false) => {
             act(Verb::Restart, "mailstack", format!("{} changed", [mta, units].concat().join(", ")));
         }
-        (true, true) if changed.is_empty() => {
+        (State::Running, true) if changed.is_empty() => {
             act(Verb::Nothing, "mailstack", "it runs, and nothing changed".to_owned());
         }
-        (true, true) => {
+        (State::Running, true) => {
             act(Verb::Nothing, "mailstack", "the built-in MTA reads none of the changed files".to_owned());
         }
     }
@@ -187,7 +201,7 @@ mod tests {
         let after =
             tree(&[(MTA, "a = 1\nb = 3\n", Kind::Mta), ("etc/mail/relay-domains", "y\n", Kind::Table)]);
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
-        let plan = Plan::between(Some((&old, &before)), (&new, &after), true);
+        let plan = Plan::between(Some((&old, &before)), (&new, &after), State::Running);
         insta::assert_snapshot!(serde_json::to_string_pretty(&plan).unwrap());
     }
 
@@ -195,10 +209,12 @@ mod tests {
     fn what_runs_and_has_what_is_wanted_is_left_alone() {
         let same = tree(&[(MTA, "a = 1\n", Kind::Mta)]);
         let digest = Digest::of(b"same");
-        assert!(Plan::between(Some((&digest, &same)), (&digest, &same), true).is_empty());
-        let stopped = Plan::between(Some((&digest, &same)), (&digest, &same), false);
+        assert!(Plan::between(Some((&digest, &same)), (&digest, &same), State::Running).is_empty());
+        let stopped = Plan::between(Some((&digest, &same)), (&digest, &same), State::Stopped);
         assert_eq!(stopped.actions.iter().map(|a| a.verb).collect::<Vec<_>>(), [Verb::Start]);
-        assert!(!Plan::between(None, (&digest, &same), true).is_empty());
+        let cut = Plan::between(Some((&digest, &same)), (&digest, &same), State::Unsettled);
+        assert_eq!(cut.actions.iter().map(|a| a.verb).collect::<Vec<_>>(), [Verb::Restart]);
+        assert!(!Plan::between(None, (&digest, &same), State::Running).is_empty());
     }
 
     #[test]
@@ -214,7 +230,7 @@ mod tests {
             let mut new = old.clone();
             new.get_mut(*path).unwrap().bytes = b"2".to_vec();
             let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-            let plan = Plan::between(Some((&a, &old)), (&b, &new), true);
+            let plan = Plan::between(Some((&a, &old)), (&b, &new), State::Running);
             assert_eq!(plan.actions.iter().map(|a| a.verb).collect::<Vec<_>>(), *expected, "{path}");
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::plan::{Side, Tree};
+
 use super::disk::{self, DiskError};
 use super::{
     DECLARATION, DerivedRecord, Digest, FORMAT, FileRecord, Kind, LeftOut, MANIFEST, Manifest, SOURCE,
@@ -102,6 +104,18 @@ impl Candidate {
     pub fn file(&self, path: &str) -> Option<&[u8]> {
         let covered = self.files.get(path).map(|entry| entry.bytes.as_slice());
         covered.or_else(|| self.derived.get(path).map(|(bytes, ..)| bytes.as_slice()))
+    }
+
+    /// Its files, as a plan compares them.
+    pub fn tree(&self) -> Tree {
+        let covered = self.files.iter().map(|(path, entry)| {
+            let side = Side { bytes: entry.bytes.clone(), mode: octal(entry.mode), kind: Some(entry.kind) };
+            (path.clone(), side)
+        });
+        let derived = self.derived.iter().map(|(path, (bytes, mode, _))| {
+            (path.clone(), Side { bytes: bytes.clone(), mode: octal(*mode), kind: None })
+        });
+        covered.chain(derived).collect()
     }
 
     /// Writes the whole tree into a directory that does not exist yet, and syncs all of it.

@@ -199,6 +199,11 @@ impl Store {
         self.base.join("current")
     }
 
+    /// Where a generation lies.
+    pub fn place(&self, digest: &Digest) -> PathBuf {
+        self.generations().join(digest.as_str())
+    }
+
     fn generations(&self) -> PathBuf {
         self.base.join("generations")
     }
@@ -215,7 +220,7 @@ impl Store {
 
     /// Reads one generation; None if it is not there.
     pub fn get(&self, digest: &Digest) -> Result<Option<Stored>, StoreError> {
-        let dir = self.generations().join(digest.as_str());
+        let dir = self.place(digest);
         if !dir.is_dir() {
             return Ok(None);
         }
@@ -261,7 +266,7 @@ impl Store {
     /// Puts a candidate into the store. One that is there and intact is left alone; one that has drifted, or has
     /// other derived files, is replaced in one step. Returns whether anything was written.
     pub fn put(&self, candidate: &Candidate) -> Result<bool, StoreError> {
-        let place = self.generations().join(candidate.digest().as_str());
+        let place = self.place(candidate.digest());
         if place.is_dir() && is_intact(&place, candidate) {
             return Ok(false);
         }

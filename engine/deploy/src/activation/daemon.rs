@@ -1,0 +1,162 @@
+//! One daemon under a locked pid file, where no systemd runs. Restarting after a crash is init's work.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{ActivationError, Activator, Running, START_DEADLINE, STOP_DEADLINE};
+use crate::generation::disk;
+
+/// The log of the daemon, below the root.
+pub const LOG: &str = "var/log/mailstack.log";
+/// Between two looks at a process that starts or ends.
+const LOOK: Duration = Duration::from_millis(5);
+/// The most octets of the log that an error quotes.
+const QUOTE: usize = 2000;
+
+/// Where a daemon is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The locked file that holds its process id.
+    pub pid_file: PathBuf,
+    /// The socket that it listens on once it is ready.
+    pub control_socket: PathBuf,
+    /// Its standard output and error.
+    pub log: PathBuf,
+}
+
+/// The MTA as a process of its own.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Where it is seen.
+    pub places: Places,
+}
+
+impl Activator for Daemon {
+    fn running(&self) -> Result<Option<Running>, ActivationError> {
+        let pid = read_pid(&self.places.pid_file).filter(|_| is_locked(&self.places.pid_file));
+        Ok(pid.map(|pid| Running { pid }))
+    }
+
+    fn stop(&self) -> Result<(), ActivationError> {
+        let Some(Running { pid }) = self.running()? else { return Ok(()) };
+        match kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+            Err(error) => {
+                return Err(ActivationError::Process {
+                    operation: format!("end process {pid}"),
+                    source: error.into(),
+                });
+            }
+        }
+        let begin = Instant::now();
+        while is_locked(&self.places.pid_file) {
+            if begin.elapsed() > STOP_DEADLINE {
+                return Err(ActivationError::StillRuns { pid });
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> Result<Running, ActivationError> {
+        for place in [&self.places.pid_file, &self.places.control_socket, &self.places.log] {
+            place.parent().map_or(Ok(()), disk::make_dirs)?;
+        }
+        let (log, begins) = self.open_log()?;
+        let mut child = self.spawn(log)?;
+        let begin = Instant::now();
+        loop {
+            let missing = match self.missing(child.id()) {
+                None => return Ok(Running { pid: child.id() }),
+                Some(missing) => missing,
+            };
+            self.check_alive(&mut child, begins)?;
+            if begin.elapsed() > START_DEADLINE {
+                let (pid, log) = (child.id(), self.tail(begins));
+                return Err(ActivationError::NotReady { pid, missing, log });
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Daemon {
+    fn open_log(&self) -> Result<(File, u64), ActivationError> {
+        let path = &self.places.log;
+        let open = || {
+            let log = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
+            let length = log.metadata()?.len();
+            Ok((log, length))
+        };
+        open().map_err(|source| ActivationError::Log { path: path.clone(), source })
+    }
+
+    fn spawn(&self, log: File) -> Result<Child, ActivationError> {
+        let failed = |source| ActivationError::Process {
+            operation: format!("start {}", self.command.join(" ")),
+            source,
+        };
+        let nothing = io::Error::from(io::ErrorKind::InvalidInput);
+        let (program, arguments) = self.command.split_first().ok_or(nothing).map_err(failed)?;
+        let errors = log.try_clone().map_err(failed)?;
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.spawn().map_err(failed)
+    }
+
+    /// What a started daemon still lacks; None once it is ready.
+    fn missing(&self, pid: u32) -> Option<String> {
+        let Places { pid_file, control_socket, .. } = &self.places;
+        if read_pid(pid_file) != Some(pid) {
+            return Some(format!("it has not written {}", pid_file.display()));
+        }
+        let answers = connect(control_socket);
+        answers.err().map(|error| format!("{}: {error}", control_socket.display()))
+    }
+
+    fn check_alive(&self, child: &mut Child, begins: u64) -> Result<(), ActivationError> {
+        match child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(ActivationError::Ended { status, log: self.tail(begins) }),
+            Err(source) => Err(ActivationError::Process { operation: "wait for the MTA".to_owned(), source }),
+        }
+    }
+
+    /// What the daemon said since it was started.
+    fn tail(&self, begins: u64) -> String {
+        let all = fs::read(&self.places.log).unwrap_or_default();
+        let new = all.get(usize::try_from(begins).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let last = &new[new.len().saturating_sub(QUOTE)..];
+        String::from_utf8_lossy(last).trim().to_owned()
+    }
+}
+
+fn read_pid(path: &Path) -> Option<u32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Whether a process holds the lock of this file. A process that ends, however it ends, holds none.
+fn is_locked(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, nix::errno::Errno::EWOULDBLOCK)))
+}
+
+/// Connects to a Unix socket. The path of a socket is bounded by 107 octets, so it is reached through its directory.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let parent = File::open(path.parent().unwrap_or(Path::new("/")))?;
+    let name = path.file_name().unwrap_or_default();
+    UnixStream::connect(Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(name))
+}

@@ -1,0 +1,23 @@
+//! From a declaration to a running MTA, or back to what was before.
+//!
+//! Owns the order of the steps, what is checked before and after the switch, and the way back. Must not know SMTP:
+//! what a candidate does with mail is the [`Prover`]'s to say.
+
+mod error;
+mod furnish;
+mod journal;
+mod preflight;
+mod prover;
+mod steps;
+mod verify;
+
+pub use error::{ApplyError, Cause, Undone};
+pub use furnish::{Program, programs};
+pub use journal::{Event, Journal, Note, Step};
+pub use preflight::Obstacle;
+pub use prover::{Proof, Prover};
+pub use steps::{Apply, Done, Wanted, stop};
+pub use verify::Discrepancy;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! The steps, in their order.
+
+use std::path::Path;
+
+use mailstack_runtime::{CONFIG_PATH, Config};
+
+use super::furnish::{self, Owner};
+use super::{ApplyError, Cause, Journal, Note, Proof, Prover, Step, Undone, preflight, verify};
+use crate::activation::{Activator, Running};
+use crate::generation::{Candidate, Contents, Digest, Store, StoreError, Stored};
+use crate::lock::Lock;
+use crate::plan::{Plan, Side, State, Tree, Verb};
+
+/// What must be live in the end.
+pub enum Wanted<'a> {
+    /// What this makes of a declaration; it is given the generation that is live.
+    Made(&'a dyn Fn(Option<&Stored>) -> Result<Contents, Cause>),
+    /// A generation that is in the store; None: the one that was live before.
+    Stored(Option<&'a str>),
+}
+
+/// All that an apply needs.
+pub struct Apply<'a> {
+    /// The directory that stands for `/`.
+    pub root: &'a Path,
+    /// Starts and stops the MTA.
+    pub activator: &'a dyn Activator,
+    /// Proves a generation.
+    pub prover: &'a dyn Prover,
+    /// Wait for a lock that somebody else holds.
+    pub wait: bool,
+}
+
+/// What an apply did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What was planned, and done.
+    pub plan: Plan,
+    /// Whether anything was done at all.
+    pub changed: bool,
+    /// The MTA that runs now.
+    pub running: Option<Running>,
+    /// How far the generation was proven; None where it was live already.
+    pub proof: Option<Proof>,
+}
+
+/// A generation that is on its way to be live.
+struct Target {
+    digest: Digest,
+    tree: Tree,
+    config: Config,
+    /// None where it is in the store already.
+    candidate: Option<Candidate>,
+}
+
+impl Apply<'_> {
+    /// Does it all, or nothing: on failure the generation before is live again.
+    pub fn run(&self, wanted: &Wanted<'_>, journal: &mut Journal<'_>) -> Result<Done, ApplyError> {
+        let store = Store::below(self.root);
+        let mut lock = journal.step(Step::Lock, || Lock::take(&store, self.wait))?;
+        let live = journal.step(Step::Generate, || store.current_generation())?;
+        let target = journal.step(Step::Generate, || target(&store, wanted, live.as_ref()))?;
+        if let Some(candidate) = &target.candidate {
+            left_out(candidate, journal);
+        }
+        let plan = journal.step(Step::Plan, || self.plan(&store, &target))?;
+        let running = self.activator.running().map_err(|e| ApplyError::new(Step::Plan, e.into()))?;
+        if plan.is_empty() && self.is_settled(&store, &target)? {
+            return Ok(Done { plan, changed: false, running, proof: None });
+        }
+        journal.step(Step::Lock, || lock.announce())?;
+        self.change(&store, &target, plan, running, journal)
+    }
+
+    /// What [`Apply::run`] would do. Writes nothing and takes no lock.
+    pub fn preview(&self, wanted: &Wanted<'_>) -> Result<Plan, ApplyError> {
+        let store = Store::below(self.root);
+        let look = || -> Result<Plan, Cause> {
+            let live = store.current_generation()?;
+            self.plan(&store, &target(&store, wanted, live.as_ref())?)
+        };
+        look().map_err(|cause| ApplyError::new(Step::Plan, cause))
+    }
+
+    fn change(
+        &self,
+        store: &Store,
+        target: &Target,
+        plan: Plan,
+        running: Option<Running>,
+        journal: &mut Journal<'_>,
+    ) -> Result<Done, ApplyError> {
+        let owner = journal.step(Step::Preflight, || self.preflight(&target.config, running))?;
+        journal.step(Step::Write, || write(store, target))?;
+        let place = store.place(&target.digest);
+        let proof = journal.step(Step::Prove, || self.prover.prove(&place).map_err(Cause::Unproven))?;
+        if let Proof::PolicyOnly { reason } = &proof {
+            journal.note(Note::PolicyOnly { reason: reason.clone() });
+        }
+        journal.step(Step::Furnish, || furnish::furnish(self.root, &target.config, owner))?;
+        let before = before(store, &target.digest);
+        match self.go_live(store, target, &plan, journal) {
+            Ok(running) => Ok(Done { plan, changed: true, running: Some(running), proof: Some(proof) }),
+            Err(error) => Err(self.roll_back(store, before, error, journal)),
+        }
+    }
+
+    fn plan(&self, store: &Store, target: &Target) -> Result<Plan, Cause> {
+        let good = store.last_good();
+        let from = match &good {
+            Some(digest) => store.get(digest)?,
+            None => None,
+        };
+        let from = from.map(|stored| (stored.digest().clone(), tree_of(&stored)));
+        let state = match self.activator.running()? {
+            None => State::Stopped,
+            Some(_) if good.is_some() && store.current() == good => State::Running,
+            Some(_) => State::Unsettled,
+        };
+        let from = from.as_ref().map(|(digest, tree)| (digest, tree));
+        Ok(Plan::between(from, (&target.digest, &target.tree), state))
+    }
+
+    /// Whether the host has, beside what the plan compares, all that an apply leaves behind.
+    fn is_settled(&self, store: &Store, target: &Target) -> Result<bool, ApplyError> {
+        let intact = || -> Result<bool, Cause> {
+            let stored = store.get(&target.digest)?;
+            Ok(match stored {
+                Some(stored) => stored.drift()?.is_empty(),
+                None => false,
+            })
+        };
+        let owner = Owner::of(self.root);
+        Ok(store.current().as_ref() == Some(&target.digest)
+            && intact().map_err(|cause| ApplyError::new(Step::Plan, cause))?
+            && owner.is_ok_and(|owner| furnish::is_furnished(self.root, &target.config, owner)))
+    }
+
+    fn preflight(&self, config: &Config, running: Option<Running>) -> Result<Owner, Cause> {
+        let found = preflight::obstacles(self.root, config, running.map(|running| running.pid));
+        match Owner::of(self.root) {
+            Ok(owner) if found.is_empty() => Ok(owner),
+            _ => Err(Cause::Obstacles(found)),
+        }
+    }
+
+    /// From the switch on, a failure is undone.
+    fn go_live(
+        &self,
+        store: &Store,
+        target: &Target,
+        plan: &Plan,
+        journal: &mut Journal<'_>,
+    ) -> Result<Running, ApplyError> {
+        journal.step(Step::Switch, || store.switch(&target.digest))?;
+        let restart = plan.actions.iter().any(|action| action.verb != Verb::Nothing);
+        let running = match self.activator.running() {
+            Ok(Some(running)) if !restart => running,
+            _ => self.restart(journal)?,
+        };
+        journal.step(Step::Verify, || self.verify(&target.config, running))?;
+        if store.last_good().as_ref() != Some(&target.digest) {
+            journal.step(Step::Record, || store.record(&target.digest))?;
+        }
+        Ok(running)
+    }
+
+    fn restart(&self, journal: &mut Journal<'_>) -> Result<Running, ApplyError> {
+        journal.step(Step::Stop, || self.activator.stop())?;
+        journal.step(Step::Start, || self.activator.start())
+    }
+
+    fn verify(&self, config: &Config, running: Running) -> Result<(), Cause> {
+        let found = verify::discrepancies(self.root, config, running.pid);
+        if !found.is_empty() {
+            return Err(Cause::Discrepancies(found));
+        }
+        self.prover.verify(config).map_err(Cause::Unproven)
+    }
+
+    /// Makes the generation before the live one again, and says in the error how that went.
+    fn roll_back(
+        &self,
+        store: &Store,
+        before: Option<Stored>,
+        mut error: ApplyError,
+        journal: &mut Journal<'_>,
+    ) -> ApplyError {
+        let to = before.as_ref().map(|stored| stored.digest().clone());
+        let undone = match &before {
+            Some(stored) => self.return_to(store, stored, journal),
+            None => journal.step(Step::RollBack, || -> Result<(), Cause> {
+                self.activator.stop()?;
+                Ok(store.switch_off()?)
+            }),
+        };
+        error.undone = match undone {
+            Ok(()) => Undone::To(to),
+            Err(failure) => Undone::Failed { to, error: Box::new(failure) },
+        };
+        error
+    }
+
+    fn return_to(&self, store: &Store, before: &Stored, journal: &mut Journal<'_>) -> Result<(), ApplyError> {
+        let config = journal.step(Step::RollBack, || -> Result<Config, Cause> {
+            store.switch(before.digest())?;
+            config_of(&before.file(CONFIG_PATH).unwrap_or_default())
+        })?;
+        let running = self.restart(journal)?;
+        journal.step(Step::Verify, || self.verify(&config, running))
+    }
+}
+
+/// Ends the MTA of a host, under the lock. Returns whether one ran.
+pub fn stop(root: &Path, activator: &dyn Activator, wait: bool) -> Result<bool, Cause> {
+    let _lock = Lock::take(&Store::below(root), wait)?;
+    let ran = activator.running()?.is_some();
+    activator.stop()?;
+    Ok(ran)
+}
+
+fn write(store: &Store, target: &Target) -> Result<(), StoreError> {
+    store.sweep()?;
+    match &target.candidate {
+        Some(candidate) => store.put(candidate).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The generation to go back to should `digest` fail.
+fn before(store: &Store, digest: &Digest) -> Option<Stored> {
+    store.before(digest).ok().or_else(|| store.get(&store.last_good()?).ok()?)
+}
+
+fn left_out(candidate: &Candidate, journal: &mut Journal<'_>) {
+    for missing in &candidate.manifest().left_out {
+        journal.note(Note::LeftOut { path: missing.path.clone(), reason: missing.reason.clone() });
+    }
+}
+
+fn target(store: &Store, wanted: &Wanted<'_>, live: Option<&Stored>) -> Result<Target, Cause> {
+    match wanted {
+        Wanted::Made(make) => {
+            let candidate = make(live)?.seal();
+            let config = config_of(candidate.file(CONFIG_PATH).unwrap_or_default())?;
+            let (digest, tree) = (candidate.digest().clone(), candidate.tree());
+            Ok(Target { digest, tree, config, candidate: Some(candidate) })
+        }
+        Wanted::Stored(prefix) => {
+            let stored = match (prefix, live) {
+                (Some(prefix), _) => store.find(prefix)?,
+                (None, Some(live)) => store.before(live.digest())?,
+                (None, None) => return Err(StoreError::NoPrevious.into()),
+            };
+            let config = config_of(&stored.file(CONFIG_PATH).unwrap_or_default())?;
+            Ok(Target { digest: stored.digest().clone(), tree: tree_of(&stored), config, candidate: None })
+        }
+    }
+}
+
+/// The MTA's configuration in a generation.
+pub(crate) fn config_of(bytes: &[u8]) -> Result<Config, Cause> {
+    toml::from_slice(bytes).map_err(|error| Cause::Config(Box::new(error)))
+}
+
+/// The files of a generation on disk, as a plan compares them.
+fn tree_of(stored: &Stored) -> Tree {
+    let side = |path: &str, mode: &str, kind| {
+        let bytes = stored.file(path).unwrap_or_default();
+        (path.to_owned(), Side { bytes, mode: mode.to_owned(), kind })
+    };
+    let covered = stored.manifest.files.iter().map(|f| side(&f.path, &f.mode, Some(f.kind)));
+    covered.chain(stored.manifest.derived.iter().map(|f| side(&f.path, &f.mode, None))).collect()
+}

@@ -1,0 +1,109 @@
+//! Whether what runs is what was declared: ports and permissions, as the kernel sees them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use mailstack_runtime::Config;
+
+use super::furnish::{DROP_MODE, Owner, SPOOL_MODE, below, is_directory};
+use crate::activation::sockets;
+
+/// One difference between what runs and what was declared.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "discrepancy")]
+pub enum Discrepancy {
+    /// The MTA does not run.
+    NotRunning,
+    /// It does not listen where it must.
+    NotListening {
+        /// The declared address.
+        address: SocketAddr,
+    },
+    /// It listens where it must not.
+    Listening {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A directory or socket has other permissions or another owner.
+    Permissions {
+        /// Its place.
+        path: PathBuf,
+        /// The mode that it must have, four octal digits.
+        wanted: String,
+        /// The mode that it has; None where it is not there.
+        found: Option<String>,
+    },
+}
+
+/// Compares the MTA that has this process id with its configuration.
+pub(crate) fn discrepancies(root: &Path, config: &Config, pid: u32) -> Vec<Discrepancy> {
+    let mut found = ports(&config.listeners, &sockets::listened_by(pid), has_ipv6());
+    found.extend(permissions(root, config));
+    found
+}
+
+/// Whether this host has IPv6 at all; an address of it that cannot be listened on is no discrepancy otherwise.
+fn has_ipv6() -> bool {
+    fs::read_to_string("/proc/self/net/if_inet6").is_ok_and(|text| !text.is_empty())
+}
+
+fn ports(declared: &BTreeSet<SocketAddr>, found: &BTreeSet<SocketAddr>, ipv6: bool) -> Vec<Discrepancy> {
+    let needed = |address: &&SocketAddr| ipv6 || address.is_ipv4();
+    let missing =
+        declared.difference(found).filter(needed).map(|a| Discrepancy::NotListening { address: *a });
+    missing.chain(found.difference(declared).map(|a| Discrepancy::Listening { address: *a })).collect()
+}
+
+fn permissions(root: &Path, config: &Config) -> Vec<Discrepancy> {
+    let Ok(owner) = Owner::of(root) else { return Vec::new() };
+    let paths = &config.paths;
+    let mut found = Vec::new();
+    for (path, mode) in [(&paths.spool, SPOOL_MODE), (&paths.drop, DROP_MODE)] {
+        let path = below(root, path);
+        if !is_directory(&path, mode, owner) {
+            found.push(Discrepancy::Permissions { found: mode_of(&path), wanted: octal(mode), path });
+        }
+    }
+    // Any program of the host may hand mail in, and ask what is queued.
+    for path in [&paths.submission_socket, &paths.control_socket] {
+        let path = below(root, path);
+        let open = |mode: u32| mode & 0o006 == 0o006;
+        if !fs::metadata(&path).is_ok_and(|meta| open(meta.permissions().mode())) {
+            found.push(Discrepancy::Permissions { found: mode_of(&path), wanted: octal(0o666), path });
+        }
+    }
+    found
+}
+
+fn mode_of(path: &Path) -> Option<String> {
+    fs::symlink_metadata(path).ok().map(|meta| octal(meta.permissions().mode() & 0o7777))
+}
+
+fn octal(mode: u32) -> String {
+    format!("{mode:04o}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_port_is_declared_and_every_declared_port_is_open() {
+        let set = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect::<BTreeSet<SocketAddr>>();
+        let address = |text: &str| text.parse().unwrap();
+        let loopback = set(&["127.0.0.1:25", "[::1]:25"]);
+        assert_eq!(ports(&loopback, &loopback, true), []);
+        assert_eq!(ports(&loopback, &set(&["127.0.0.1:25"]), false), []);
+        let off = ports(&loopback, &set(&["127.0.0.1:25", "0.0.0.0:25"]), true);
+        let expected = [
+            Discrepancy::NotListening { address: address("[::1]:25") },
+            Discrepancy::Listening { address: address("0.0.0.0:25") },
+        ];
+        assert_eq!(off, expected);
+        let nullclient = ports(&BTreeSet::new(), &set(&["127.0.0.1:25"]), true);
+        assert_eq!(nullclient, [Discrepancy::Listening { address: address("127.0.0.1:25") }]);
+    }
+}
