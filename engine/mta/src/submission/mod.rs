@@ -4,11 +4,17 @@
 //! block: it runs in the program that submits, never in the daemon. Must not know arguments of a command line, nor
 //! header fields: the message comes ready, in the host's line ends or with CRLF.
 
+use std::io::{self, Read};
+
+use mailstack_runtime::Paths;
 use mailstack_smtp::address::{Address, ReversePath};
+use mailstack_smtp::reply::Reply;
 use serde::{Deserialize, Serialize};
 
+use crate::host::{Root, unix};
 use crate::message::{Notify, Ret};
 
+mod dialogue;
 pub mod drop;
 mod lines;
 
@@ -34,5 +40,180 @@ impl Request {
     /// A request without parameters; eight-bit bodies are allowed.
     pub fn new(sender: ReversePath, recipients: Vec<Address>) -> Self {
         Self { sender, recipients, eight_bit: true, ret: None, envid: None, notify: None }
+    }
+}
+
+/// What became of a message that was handed in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// The MTA has it, durably.
+    Queued {
+        /// The reply to its end, which names it.
+        reply: Reply,
+        /// Recipients that the MTA did not take, each with its reply. There is at least one that it took.
+        refused: Vec<(Address, Reply)>,
+    },
+    /// Nobody serves the socket: it lies in the drop directory, durably.
+    Dropped {
+        /// The file's name.
+        name: String,
+    },
+}
+
+/// Why a message was not handed in. Nothing of it is queued, but where [`SubmitError::Interrupted`] says that it
+/// may be.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The MTA refused the sender, every recipient, or the message.
+    #[error("{reply}")]
+    Refused {
+        /// The reply that counts.
+        reply: Reply,
+        /// The recipients that were refused one by one.
+        recipients: Vec<(Address, Reply)>,
+    },
+    /// The connection broke, or the MTA fell silent or spoke no SMTP. `in_doubt`: after the whole message was
+    /// written, so that the MTA may have it.
+    #[error("the connection to the MTA was lost{}", if *in_doubt { " after the message was written" } else { "" })]
+    Interrupted {
+        /// Whether the MTA may have the message.
+        in_doubt: bool,
+        /// What the system said, where it did.
+        #[source]
+        source: Option<io::Error>,
+    },
+    /// The message cannot be read: the program that submits is at fault.
+    #[error("cannot read the message")]
+    Message(#[source] io::Error),
+    /// Nobody serves the socket and the drop directory cannot be written.
+    #[error("the MTA does not run, and cannot write into {}", directory.display())]
+    Drop {
+        /// The drop directory.
+        directory: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The socket cannot be reached for another reason than that nobody serves it.
+    #[error("cannot connect to {}", socket.display())]
+    Connect {
+        /// The submission socket.
+        socket: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// sysexits.h: a recipient does not exist.
+const EX_NOUSER: u8 = 67;
+/// sysexits.h: refused for good.
+const EX_UNAVAILABLE: u8 = 69;
+/// sysexits.h: reading or writing failed.
+const EX_IOERR: u8 = 74;
+/// sysexits.h: try again later.
+const EX_TEMPFAIL: u8 = 75;
+/// sysexits.h: permission denied.
+const EX_NOPERM: u8 = 77;
+
+impl SubmitError {
+    /// The exit code of sysexits.h: 67, 69, 74, 75 or 77.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            SubmitError::Refused { reply, .. } if reply.is_transient() => EX_TEMPFAIL,
+            SubmitError::Refused { reply, recipients } => match recipients.iter().any(|(_, r)| is_no_user(r))
+            {
+                true => EX_NOUSER,
+                false if reply.enhanced().is_some_and(|e| e.1 == 7) => EX_NOPERM,
+                false => EX_UNAVAILABLE,
+            },
+            SubmitError::Interrupted { .. } => EX_TEMPFAIL,
+            SubmitError::Message(_) => EX_IOERR,
+            SubmitError::Drop { source, .. } | SubmitError::Connect { source, .. } => of_io(source),
+        }
+    }
+}
+
+/// X.1.1: bad destination mailbox (RFC 3463 3.2).
+fn is_no_user(reply: &Reply) -> bool {
+    reply.enhanced().is_some_and(|e| (e.0, e.1, e.2) == (5, 1, 1))
+}
+
+fn of_io(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => EX_NOPERM,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WouldBlock => EX_TEMPFAIL,
+        io::ErrorKind::NotFound => EX_UNAVAILABLE,
+        _ => EX_IOERR,
+    }
+}
+
+/// Hands a message in: over the submission socket, or, where nobody serves it or it turns the session away before
+/// the message is read, into the drop directory. The message is read once; its line ends may be the host's. When
+/// this returns Ok the message survives a power cut.
+pub fn submit(
+    root: &Root,
+    paths: &Paths,
+    request: &Request,
+    message: &mut dyn Read,
+) -> Result<Submitted, SubmitError> {
+    let socket = root.path(&paths.submission_socket);
+    let stream = match unix::connect(&socket) {
+        Ok(stream) => stream,
+        Err(e) if is_not_served(&e) => return leave(root, paths, request, message),
+        Err(source) => return Err(SubmitError::Connect { socket, source }),
+    };
+    match dialogue::hand_in(stream, request, message) {
+        Err(dialogue::Failure::BeforeMessage) => leave(root, paths, request, message),
+        Err(dialogue::Failure::Final(error)) => Err(error),
+        Ok(submitted) => Ok(submitted),
+    }
+}
+
+fn is_not_served(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn leave(
+    root: &Root,
+    paths: &Paths,
+    request: &Request,
+    message: &mut dyn Read,
+) -> Result<Submitted, SubmitError> {
+    let directory = root.path(&paths.drop);
+    match drop::write_drop(&directory, request, message) {
+        Ok(name) => Ok(Submitted::Dropped { name }),
+        Err(source) => Err(SubmitError::Drop { directory, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailstack_smtp::reply::Enhanced;
+
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        let refused = |code, enhanced: Enhanced| {
+            let reply = Reply::new(code, Some(enhanced), "no");
+            let recipients = vec![("a@b.example".parse().unwrap(), reply.clone())];
+            SubmitError::Refused { reply, recipients }
+        };
+        let drop = |kind: io::ErrorKind| SubmitError::Drop { directory: "/d".into(), source: kind.into() };
+        for (error, code) in [
+            (refused(550, Enhanced(5, 1, 1)), 67),
+            (refused(552, Enhanced(5, 2, 3)), 69),
+            (refused(550, Enhanced(5, 7, 1)), 77),
+            (refused(452, Enhanced(4, 4, 5)), 75),
+            (SubmitError::Interrupted { in_doubt: true, source: None }, 75),
+            (SubmitError::Message(io::ErrorKind::Other.into()), 74),
+            (drop(io::ErrorKind::PermissionDenied), 77),
+            (drop(io::ErrorKind::StorageFull), 75),
+            (drop(io::ErrorKind::NotFound), 69),
+            (drop(io::ErrorKind::Other), 74),
+        ] {
+            assert_eq!(error.exit_code(), code, "{error}");
+        }
     }
 }
