@@ -1,0 +1,132 @@
+//! The client of the control socket: blocking, for commands.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mailstack_runtime::Paths;
+
+use super::{ControlError, Entry, Reply, Request, Status};
+use crate::host::{Root, unix};
+use crate::message::QueueId;
+
+/// How long the MTA may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A connection to a running MTA.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects. Errors: [`ControlError::NotRunning`], [`ControlError::Io`].
+    pub fn connect(root: &Root, paths: &Paths) -> Result<Self, ControlError> {
+        let socket = root.path(&paths.control_socket);
+        let connected = unix::connect(&socket).and_then(|stream| {
+            stream.set_read_timeout(Some(SILENCE))?;
+            stream.set_write_timeout(Some(SILENCE))?;
+            Ok(stream)
+        });
+        match connected {
+            Ok(stream) => Ok(Self { socket, stream: BufReader::new(stream) }),
+            Err(e) => match e.kind() {
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                    Err(ControlError::NotRunning { socket })
+                }
+                _ => Err(ControlError::Io { socket, source: e }),
+            },
+        }
+    }
+
+    /// Asks how the MTA is.
+    pub fn status(&mut self) -> Result<Status, ControlError> {
+        self.send(&Request::Status)?;
+        match self.receive()? {
+            Reply::Status(status) => Ok(status),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Asks for what waits to be tried now.
+    pub fn flush(&mut self) -> Result<(), ControlError> {
+        self.order(&Request::Flush)
+    }
+
+    /// Asks for a look into the drop directory.
+    pub fn scan_drop(&mut self) -> Result<(), ControlError> {
+        self.order(&Request::ScanDrop)
+    }
+
+    /// Lists the queue behind `after`, at most `limit` messages; they come as they are read.
+    pub fn queue_list(mut self, after: Option<QueueId>, limit: Option<u64>) -> Result<Entries, ControlError> {
+        self.send(&Request::QueueList { after, limit })?;
+        Ok(Entries { client: self, over: false })
+    }
+
+    fn order(&mut self, request: &Request) -> Result<(), ControlError> {
+        self.send(request)?;
+        match self.receive()? {
+            Reply::Done { .. } => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), ControlError> {
+        let mut line = serde_json::to_vec(request).map_err(ControlError::Answer)?;
+        line.push(b'\n');
+        self.stream.get_mut().write_all(&line).map_err(|e| self.failed(e))
+    }
+
+    fn receive(&mut self) -> Result<Reply, ControlError> {
+        let mut line = Vec::new();
+        let read = self.stream.read_until(b'\n', &mut line).map_err(|e| self.failed(e))?;
+        if read == 0 {
+            return Err(self.failed(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        serde_json::from_slice(&line).map_err(ControlError::Answer)
+    }
+
+    fn failed(&self, source: std::io::Error) -> ControlError {
+        ControlError::Io { socket: self.socket.clone(), source }
+    }
+}
+
+fn unexpected(reply: Reply) -> ControlError {
+    match reply {
+        Reply::Error { text } => ControlError::Refused(text),
+        _ => ControlError::Unexpected,
+    }
+}
+
+/// The messages of a list, as they come.
+#[derive(Debug)]
+pub struct Entries {
+    client: Client,
+    over: bool,
+}
+
+impl Iterator for Entries {
+    type Item = Result<Entry, ControlError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        match self.client.receive() {
+            Ok(Reply::Message(entry)) => return Some(Ok(entry)),
+            Ok(Reply::Done { .. }) => self.over = true,
+            Ok(other) => {
+                self.over = true;
+                return Some(Err(unexpected(other)));
+            }
+            Err(e) => {
+                self.over = true;
+                return Some(Err(e));
+            }
+        }
+        None
+    }
+}

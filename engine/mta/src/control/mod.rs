@@ -1,0 +1,160 @@
+//! The control socket: what `mailstack status`, `mailstack queue` and `mailq` ask a running MTA.
+//!
+//! JSON lines over a Unix stream socket: one request per line, answered by any number of `message` lines and one
+//! last line (`status`, `done` or `error`). Owns: the protocol, its server and its blocking client. Anybody on the
+//! host may ask, as with Sendmail's `mailq` and `sendmail -q`; what changes mail must look at the peer's uid.
+
+use std::io;
+use std::path::PathBuf;
+
+use mailstack_policy::{Address, ReversePath};
+use mailstack_runtime::Role;
+use serde::{Deserialize, Serialize};
+
+use crate::message::{QueueId, Timestamp};
+use crate::queue::Listed;
+use crate::spool::Standing;
+
+mod client;
+mod serve;
+
+pub use client::{Client, Entries};
+pub use serve::{Facts, serve};
+
+/// The most octets of a request line.
+const MAX_REQUEST: u64 = 4096;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How the MTA is.
+    Status,
+    /// The queue, in the order of arrival.
+    QueueList {
+        /// Only what is behind this message.
+        #[serde(default)]
+        after: Option<QueueId>,
+        /// At most so many; None: all.
+        #[serde(default)]
+        limit: Option<u64>,
+    },
+    /// Try now what waits.
+    Flush,
+    /// Look into the drop directory now.
+    ScanDrop,
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// The answer to [`Request::Status`].
+    Status(Status),
+    /// One message of a list; more lines follow.
+    Message(Entry),
+    /// It is done; after a list, with the number of its messages.
+    Done {
+        /// Messages given.
+        count: u64,
+    },
+    /// It is not done.
+    Error {
+        /// Why.
+        text: String,
+    },
+}
+
+/// How the MTA is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its process.
+    pub pid: u32,
+    /// Its role.
+    pub role: Role,
+    /// Its own name, `$j`.
+    pub hostname: String,
+    /// When it was ready.
+    pub since: Timestamp,
+    /// Where it listens.
+    pub listening: Vec<String>,
+    /// Sessions at this moment.
+    pub sessions: u32,
+    /// Messages in the queue.
+    pub queued: u64,
+}
+
+/// One queued message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name.
+    pub id: QueueId,
+    /// Where a bounce goes.
+    pub sender: ReversePath,
+    /// Octets of header and body.
+    pub size: u64,
+    /// When it was accepted.
+    pub arrived: Timestamp,
+    /// Held by an operator, or because it cannot be read.
+    pub held: bool,
+    /// To whom, in the order of the envelope.
+    pub recipients: Vec<EntryRecipient>,
+}
+
+/// One recipient of a queued message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryRecipient {
+    /// Who.
+    pub address: Address,
+    /// Where it stands.
+    pub standing: Standing,
+    /// It is being tried at this moment.
+    pub active: bool,
+}
+
+impl From<Listed> for Entry {
+    fn from(listed: Listed) -> Self {
+        let recipients = listed.recipients.into_iter().map(|recipient| EntryRecipient {
+            address: recipient.address,
+            standing: recipient.standing,
+            active: recipient.active,
+        });
+        Self {
+            id: listed.id,
+            sender: listed.sender,
+            size: listed.size,
+            arrived: listed.arrived,
+            held: listed.held,
+            recipients: recipients.collect(),
+        }
+    }
+}
+
+/// Why an answer did not come.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Nobody serves the socket.
+    #[error("the MTA does not run: nobody serves {}", socket.display())]
+    NotRunning {
+        /// The control socket.
+        socket: PathBuf,
+    },
+    /// The socket cannot be used.
+    #[error("cannot talk to the MTA over {}", socket.display())]
+    Io {
+        /// The control socket.
+        socket: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The MTA did not do it.
+    #[error("the MTA answered: {0}")]
+    Refused(String),
+    /// The answer cannot be read: the MTA is of another version.
+    #[error("the answer of the MTA cannot be read")]
+    Answer(#[source] serde_json::Error),
+    /// The answer is none to what was asked.
+    #[error("the MTA answered something else than what was asked")]
+    Unexpected,
+}
