@@ -5,12 +5,14 @@
 //! what a generation is.
 
 pub mod bounce;
+pub mod control;
 pub mod delivery;
 pub mod dns;
 pub mod event;
 pub mod host;
 pub mod message;
 pub mod queue;
+pub mod run;
 pub mod server;
 pub mod spool;
 pub mod submission;

@@ -1,0 +1,236 @@
+//! The daemon within its runtime: everything opened, served, and closed again.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailstack_policy::{DomainName, Here, route};
+use mailstack_runtime::{Config, Role};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+
+use super::notify::notify;
+use super::sockets::Bound;
+use super::{Root, RunError};
+use crate::control::{self, Facts};
+use crate::delivery;
+use crate::delivery::helper::Helper;
+use crate::delivery::remote::Remote;
+use crate::dns::Dns;
+use crate::event::{Event, Events};
+use crate::host::Users;
+use crate::message::Timestamp;
+use crate::queue::{Destination, Dispatcher, Queue, Route};
+use crate::server::{Parts, Server, Sockets};
+
+/// How long sessions may go on once the daemon is to stop.
+const GRACE: Duration = Duration::from_secs(30);
+/// How often is looked whether there is anything to do.
+const IDLE_TICK: Duration = Duration::from_secs(5);
+/// Ticks without anything to do before a daemon that may end does.
+const IDLE_TICKS: u32 = 3;
+
+/// What the daemon was given before its runtime was made.
+pub(super) struct Daemon {
+    pub(super) root: Root,
+    pub(super) config: Arc<Config>,
+    pub(super) hostname: DomainName,
+    pub(super) events: Events,
+    pub(super) helper: Option<Helper>,
+    pub(super) exit_when_idle: bool,
+}
+
+/// What runs, and how it is told to stop.
+struct Running {
+    server: Server,
+    control: tokio::task::JoinHandle<()>,
+    delivery: tokio::task::JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    queue: Queue,
+}
+
+impl Daemon {
+    /// Serves until a signal, or until there is nothing to do where that ends it.
+    pub(super) async fn run(self, bound: Bound) -> Result<(), RunError> {
+        let mut signals = Signals::new().map_err(RunError::Runtime)?;
+        let may_end = self.exit_when_idle && matches!(self.config.role, Role::Nullclient | Role::Msp);
+        let events = self.events.clone();
+        let running = self.start(bound)?;
+        notify("READY=1");
+        let reason = signals.end(&running, may_end).await;
+        notify("STOPPING=1");
+        events.emit(Event::Stopping { reason });
+        running.stop().await;
+        events.emit(Event::Stopped);
+        Ok(())
+    }
+
+    fn start(self, bound: Bound) -> Result<Running, RunError> {
+        let listening = bound.names(&self.root, &self.config.paths);
+        let addresses = interfaces();
+        let (queue, dispatcher) = self.open_queue(addresses.clone())?;
+        let (sockets, control) = sockets(bound).map_err(RunError::Runtime)?;
+        let server = Server::start(self.parts(&queue, addresses), sockets);
+        let facts = Facts {
+            role: self.config.role,
+            hostname: self.hostname.to_string(),
+            since: now(),
+            listening: listening.clone(),
+            queue: queue.clone(),
+            server: server.handle(),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let events = self.events.clone();
+        let delivery = self.deliver(&queue, dispatcher, stopped)?;
+        let control = tokio::spawn(serve_control(control, facts));
+        events.emit(Event::Ready { listening });
+        Ok(Running { server, control, delivery, stop, queue })
+    }
+
+    fn open_queue(&self, addresses: Vec<IpAddr>) -> Result<(Queue, Dispatcher), RunError> {
+        let opened = Queue::open(&self.config, self.root.as_path(), self.router(addresses));
+        let (queue, dispatcher, recovery) = opened
+            .map_err(|source| RunError::Queue { path: self.root.path(&self.config.paths.spool), source })?;
+        if recovery.torn > 0 {
+            let torn = recovery.torn;
+            self.events.warn(format!("queue: {torn} octets at its end were not committed, and are cut off"));
+        }
+        for unreadable in recovery.unreadable {
+            let (file, offset, reason) = (unreadable.file, unreadable.offset, unreadable.reason);
+            self.events
+                .warn(format!("queue: {file} cannot be read at octet {offset}: {reason}; it stays there"));
+        }
+        Ok((queue, dispatcher))
+    }
+
+    fn router(&self, addresses: Vec<IpAddr>) -> Route {
+        let (config, hostname) = (Arc::clone(&self.config), self.hostname.clone());
+        Box::new(move |address| {
+            let here = Here { hostname: &hostname, addresses: &addresses };
+            Destination::from(&route(&config.rules, here, address))
+        })
+    }
+
+    fn parts(&self, queue: &Queue, addresses: Vec<IpAddr>) -> Parts {
+        Parts {
+            config: Arc::clone(&self.config),
+            root: self.root.clone(),
+            hostname: self.hostname.clone(),
+            addresses,
+            queue: queue.clone(),
+            events: self.events.clone(),
+        }
+    }
+
+    fn deliver(
+        self,
+        queue: &Queue,
+        dispatcher: Dispatcher,
+        mut stopped: watch::Receiver<bool>,
+    ) -> Result<tokio::task::JoinHandle<()>, RunError> {
+        let dns = Dns::open(&self.root).map_err(RunError::Resolver)?;
+        let context = delivery::Context {
+            remote: Remote::new(dns, self.hostname.clone()),
+            users: Users::of(&self.root),
+            config: self.config,
+            hostname: self.hostname,
+            helper: self.helper,
+            events: self.events,
+        };
+        let stop = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        Ok(tokio::spawn(delivery::run(context, queue.clone(), dispatcher, stop)))
+    }
+}
+
+/// The sockets as the runtime wants them.
+fn sockets(bound: Bound) -> io::Result<(Sockets, Option<UnixListener>)> {
+    let network = bound.network.into_iter().map(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    let unix = |listener: std::os::unix::net::UnixListener| {
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener)
+    };
+    let network = network.collect::<io::Result<Vec<_>>>()?;
+    let submission = bound.submission.map(unix).transpose()?;
+    Ok((Sockets { network, submission }, bound.control.map(unix).transpose()?))
+}
+
+async fn serve_control(listener: Option<UnixListener>, facts: Facts) {
+    if let Some(listener) = listener {
+        control::serve(listener, facts).await;
+    }
+}
+
+/// The addresses of this host; without them only its names and the loopback addresses are known to be its own.
+fn interfaces() -> Vec<IpAddr> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+    let address = |storage: nix::sys::socket::SockaddrStorage| {
+        let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+    };
+    interfaces.filter_map(|interface| interface.address.and_then(address)).collect()
+}
+
+fn now() -> Timestamp {
+    Timestamp(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0))
+}
+
+impl Running {
+    /// Accepts nothing more, lets sessions and deliveries end within their time, and closes the queue.
+    async fn stop(self) {
+        let _ = timeout(GRACE, self.server.stop()).await;
+        self.control.abort();
+        let _ = self.stop.send(true);
+        let _ = self.delivery.await;
+        // The last handle: the spool is closed, what it has is durable.
+        drop(self.queue);
+    }
+
+    /// Whether nothing is under way and nothing waits.
+    fn is_idle(&self) -> bool {
+        self.server.handle().sessions() == 0 && self.queue.count() == 0
+    }
+}
+
+/// The signals that end the daemon; SIGHUP is taken and changes nothing.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for what ends the daemon, and returns what it was.
+    async fn end(&mut self, running: &Running, may_end: bool) -> String {
+        let mut tick = interval(IDLE_TICK);
+        let mut idle = 0;
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM".to_owned(),
+                _ = self.interrupt.recv() => return "SIGINT".to_owned(),
+                _ = self.hangup.recv() => {}
+                _ = tick.tick(), if may_end => {
+                    idle = if running.is_idle() { idle + 1 } else { 0 };
+                    if idle > IDLE_TICKS {
+                        return "nothing to do".to_owned();
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The locked pid file: one daemon per tree.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::RunError;
+
+/// Holds the lock; dropped, it lets go. The file stays: removing it would race with the next holder.
+#[derive(Debug)]
+pub(super) struct PidFile(#[expect(dead_code, reason = "open as long as the lock is held")] File);
+
+impl PidFile {
+    /// Locks the file and writes this process into it. Errors: [`RunError::Running`] where another holds it.
+    pub(super) fn take(path: &Path) -> Result<Self, RunError> {
+        let failed = |source| RunError::PidFile { path: path.to_owned(), source };
+        let mut options = OpenOptions::new();
+        let open = options.read(true).write(true).create(true).truncate(false).mode(0o644).open(path);
+        let mut file = open.map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(running(path, &mut file)),
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        }
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+        Ok(Self(file))
+    }
+}
+
+fn running(path: &Path, file: &mut File) -> RunError {
+    let mut text = String::new();
+    let _ = file.take(32).read_to_string(&mut text);
+    RunError::Running { path: path.to_owned(), pid: text.trim().parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        std::fs::write(&path, "99999999 left behind\n").unwrap();
+        let held = PidFile::take(&path).unwrap();
+        match PidFile::take(&path) {
+            Err(RunError::Running { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        PidFile::take(&path).unwrap();
+    }
+}
