@@ -65,6 +65,8 @@ struct Attempt {
     talked: bool,
     /// Hosts that do not exist.
     missing: usize,
+    /// Where a host was asked already: it is not asked again in the same attempt.
+    tried: Vec<SocketAddr>,
 }
 
 impl Remote {
@@ -125,6 +127,9 @@ impl Remote {
             for address in addresses {
                 if left == 0 || !attempt.is_open() {
                     return;
+                }
+                if attempt.tried.contains(&address) {
+                    continue;
                 }
                 left -= 1;
                 self.try_one(target, address, destination, attempt, body).await;
@@ -274,7 +279,15 @@ impl Attempt {
             (!is_sendable).then(|| Verdict::Failed(not_ascii()))
         };
         let verdicts = transaction.recipients.iter().map(verdict).collect();
-        Self { transaction, verdicts, waits: vec![None; count], last: None, talked: false, missing: 0 }
+        Self {
+            transaction,
+            verdicts,
+            waits: vec![None; count],
+            last: None,
+            talked: false,
+            missing: 0,
+            tried: Vec::new(),
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -290,6 +303,7 @@ impl Attempt {
 
     fn record(&mut self, open: &[usize], outcomes: Vec<Outcome>, connection: &Connection) {
         self.talked = true;
+        self.tried.push(connection.peer.address);
         for (&at, outcome) in open.iter().zip(outcomes) {
             match judge(outcome, &connection.peer, connection.reports()) {
                 Judged::Settled(verdict) => self.verdicts[at] = Some(verdict),

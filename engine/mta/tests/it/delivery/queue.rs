@@ -1,0 +1,1 @@
+//! The whole way from the queue to an outcome.
