@@ -28,8 +28,8 @@ pub struct World {
 pub struct HostPlan {
     /// Its fully qualified name.
     pub fqdn: String,
-    /// Its addresses, by network.
-    pub addresses: BTreeMap<String, IpAddr>,
+    /// Its addresses, each with its network.
+    pub addresses: Vec<(String, IpAddr)>,
     /// Login names beside `root`.
     pub users: Vec<String>,
     /// Its host.toml; None for a host that runs no MTA.
@@ -88,6 +88,17 @@ pub enum BackendError {
 }
 
 impl BackendError {
+    /// A program that ended as it must not, with all that it said.
+    pub fn failed(host: &str, program: &Program, output: &Output) -> Self {
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        Self::Program {
+            host: host.to_owned(),
+            command: program.command.join(" "),
+            status: output.status.to_string(),
+            output: String::from_utf8_lossy(&said).trim_end().to_owned(),
+        }
+    }
+
     /// An error of this machine while doing `what`.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what: what.into(), source }

@@ -5,17 +5,22 @@
 //! first process of a host, a program entering one, the name server, the SMTP client.
 
 mod backend;
+mod check;
 mod dns;
+mod faults;
 mod mailbox;
 mod netns;
+mod plan;
+mod report;
+mod run;
 mod talk;
+mod world;
 
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use netns::host::{self, HostSpec, User};
 use netns::namespaces as ns;
 
@@ -29,6 +34,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run topologies: exit status 0 if every step passed, 1 if one failed or a file is wrong, 7 if this machine
+    /// lacks what the level needs.
+    Run(world::RunArguments),
     #[command(hide = true)]
     Host,
     #[command(hide = true)]
@@ -50,6 +58,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Run(arguments) => world::run(&arguments),
         Command::Host => input().and_then(|spec: HostSpec| host::start(&spec)),
         Command::HostFirstProcess { root } => host::first_process(&root),
         Command::Enter { pid, user, id, home, command } => {

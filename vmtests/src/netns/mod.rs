@@ -6,7 +6,7 @@
 pub mod host;
 pub mod namespaces;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -79,10 +79,17 @@ impl Netns {
         Ok(netns)
     }
 
+    /// Takes everything down: hosts, name server, bridges.
+    pub fn close(mut self) -> Result<(), BackendError> {
+        self.running.clear();
+        self._name_server = None;
+        self.world.networks.keys().try_for_each(|network| ip(&format!("link del {}", bridge(network))))
+    }
+
     fn start_name_server(&mut self) -> Result<(), BackendError> {
         let plan = HostPlan {
             fqdn: "dns.invalid".to_owned(),
-            addresses: self.name_servers.clone(),
+            addresses: self.name_servers.clone().into_iter().collect(),
             users: Vec::new(),
             declaration: None,
         };
@@ -105,41 +112,33 @@ impl Netns {
             .parse()
             .map_err(|_| BackendError::Missing(format!("{name}: did not start: {line}")))?;
         self.running.insert(name.to_owned(), RunningHost { first, _process: Killed(child) });
-        for (at, (network, address)) in plan.addresses.iter().enumerate() {
-            self.connect(name, first, at, network, *address)?;
+        let mut devices: Vec<&str> = Vec::new();
+        for (network, address) in &plan.addresses {
+            let known = devices.iter().position(|device| device == network);
+            let at = known.unwrap_or(devices.len());
+            if known.is_none() {
+                connect(name, first, at, network)?;
+                devices.push(network);
+            }
+            self.add_address(first, at, network, *address)?;
         }
         Ok(())
     }
 
-    fn connect(
-        &self,
-        name: &str,
-        first: u32,
-        at: usize,
-        network: &str,
-        address: IpAddr,
-    ) -> Result<(), BackendError> {
+    fn add_address(&self, first: u32, at: usize, network: &str, address: IpAddr) -> Result<(), BackendError> {
         let unknown = || BackendError::Unknown { kind: "network", name: network.to_owned() };
         let (_, prefix) = self.world.networks.get(network).ok_or_else(unknown)?;
-        let outer = link_name(&format!("{name}.{at}"));
-        ip(&format!("link add {outer} type veth peer name eth{at} netns {first}"))?;
-        ip(&format!("link set {outer} master {} up", bridge(network)))?;
-        let inside = |words: &str| {
-            let words = format!("--net=/proc/{first}/ns/net ip {words}");
-            host::run("nsenter", &words.split(' ').collect::<Vec<_>>())
-                .map_err(BackendError::io(words.clone()))
-        };
         // Without duplicate address detection, which would keep an IPv6 address from use for a second.
         let nodad = if address.is_ipv6() { " nodad" } else { "" };
-        inside(&format!("addr add {address}/{prefix} dev eth{at}{nodad}"))?;
-        inside(&format!("link set eth{at} up"))
+        ip_inside(first, &format!("addr add {address}/{prefix} dev eth{at}{nodad}"))
     }
 
     fn spec(&self, name: &str, plan: &HostPlan) -> HostSpec {
         let short = plan.fqdn.split('.').next().unwrap_or(name);
-        let own = plan.addresses.values().map(|address| format!("{address} {} {short}\n", plan.fqdn));
+        let own = plan.addresses.iter().map(|(_, address)| format!("{address} {} {short}\n", plan.fqdn));
         let hosts = format!("127.0.0.1 localhost\n::1 localhost\n{}", own.collect::<String>());
-        let servers = plan.addresses.keys().filter_map(|network| self.name_servers.get(network));
+        let here: BTreeSet<&String> = plan.addresses.iter().map(|(network, _)| network).collect();
+        let servers = here.into_iter().filter_map(|network| self.name_servers.get(network));
         let servers: String = servers.map(|server| format!("nameserver {server}\n")).collect();
         let resolv = format!("{servers}options timeout:2 attempts:2\n");
         let mut files = vec![("/etc/hosts".into(), hosts), ("/etc/resolv.conf".into(), resolv)];
@@ -263,6 +262,20 @@ fn link_name(name: &str) -> String {
 
 fn ip(words: &str) -> Result<(), BackendError> {
     host::run("ip", &words.split(' ').collect::<Vec<_>>()).map_err(BackendError::io(format!("ip {words}")))
+}
+
+/// Joins a host to a network by its interface `eth{at}`.
+fn connect(name: &str, first: u32, at: usize, network: &str) -> Result<(), BackendError> {
+    let outer = link_name(&format!("{name}.{at}"));
+    ip(&format!("link add {outer} type veth peer name eth{at} netns {first}"))?;
+    ip(&format!("link set {outer} master {} up", bridge(network)))?;
+    ip_inside(first, &format!("link set eth{at} up"))
+}
+
+/// Runs `ip` in the network namespace of a process.
+fn ip_inside(process: u32, words: &str) -> Result<(), BackendError> {
+    let words = format!("--net=/proc/{process}/ns/net ip {words}");
+    host::run("nsenter", &words.split(' ').collect::<Vec<_>>()).map_err(BackendError::io(words))
 }
 
 /// Starts this program in another part, with a value as JSON on its standard input.

@@ -16,10 +16,11 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, chdir, pivot_root, setgid, setgroups, setuid};
 
 /// Runs this program again with `arguments`, as process 1 of new process, mount and network namespaces, and
-/// waits for it. All that it starts ends with it, however it ends: nothing is left to sweep.
-pub fn run_in_new_world(arguments: &[std::ffi::OsString]) -> io::Result<ExitCode> {
+/// waits for it; the variable `mark` is set there. All that it starts ends with it, however it ends: nothing is
+/// left to sweep.
+pub fn run_in_new_world(arguments: &[std::ffi::OsString], mark: &str) -> io::Result<ExitCode> {
     unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)?;
-    let status = Command::new(std::env::current_exe()?).args(arguments).status()?;
+    let status = Command::new(std::env::current_exe()?).args(arguments).env(mark, "1").status()?;
     Ok(exit_code(status))
 }
 

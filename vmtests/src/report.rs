@@ -1,0 +1,74 @@
+//! What a run says: a line per step while it runs, and the whole as JSON.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+/// What became of one topology.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The topology's name.
+    pub topology: String,
+    /// The level it ran at.
+    pub level: String,
+    /// Its steps, in order, as far as they ran; bringing the hosts up is the first.
+    pub steps: Vec<StepReport>,
+    /// All of it, in seconds.
+    pub seconds: f64,
+}
+
+/// What became of one step.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepReport {
+    /// Its name.
+    pub name: String,
+    /// What failed; none for a step that passed.
+    pub failures: Vec<String>,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// The steps that passed and those that failed.
+    pub fn counts(&self) -> (usize, usize) {
+        let passed = self.steps.iter().filter(|step| step.failures.is_empty()).count();
+        (passed, self.steps.len() - passed)
+    }
+}
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// Says a heading for a topology.
+pub fn heading(name: &str, description: Option<&str>, hosts: usize) {
+    let description = description.map(|text| format!(": {text}")).unwrap_or_default();
+    anstream::println!("{name}{description} ({hosts} hosts)");
+}
+
+/// Shows on a terminal which step is under way, until its result takes the line.
+pub fn under_way(name: &str) {
+    if std::io::stdout().is_terminal() {
+        print!("  ....          {name}\r");
+        // Lost progress is no failure.
+        let _ = std::io::stdout().flush();
+    }
+}
+
+/// Says what became of a step.
+pub fn step(step: &StepReport) {
+    let (style, word) = if step.failures.is_empty() { (GOOD, "ok") } else { (BAD, "FAIL") };
+    anstream::println!("  {style}{word:<4}{style:#} {:>6.2} s  {}", step.seconds, step.name);
+    for line in step.failures.iter().flat_map(|failure| failure.lines()) {
+        anstream::println!("                 {line}");
+    }
+}
+
+/// Says the sum: the last line is `N passed, N failed`.
+pub fn sum(reports: &[Report], elapsed: Duration) {
+    let counts = reports.iter().map(Report::counts);
+    let (passed, failed) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+    println!("{} topologies in {:.1} s", reports.len(), elapsed.as_secs_f64());
+    println!("{passed} passed, {failed} failed");
+}

@@ -1,0 +1,275 @@
+//! Runs a topology: hosts up, declarations applied, steps in order, expectations looked at.
+//!
+//! Knows no level: everything goes through [`Backend`].
+
+use std::collections::BTreeMap;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use mailstack_schema::topology::{Action, BySendmail, BySmtp, Message, Outcome, Send, Step};
+
+use crate::backend::{Backend, BackendError, Program};
+use crate::check::{self, TOKEN_FIELD};
+use crate::plan::{Plan, texts};
+use crate::report::{self, Report, StepReport};
+use crate::talk::{Script, Transcript};
+
+/// How long `mailstack apply` may take on a host, its proof included.
+const APPLY: Duration = Duration::from_secs(60);
+/// How long any other program may take.
+const PROGRAM: Duration = Duration::from_secs(60);
+/// The place of a host's declaration.
+const DECLARATION: &str = "/etc/mailstack/host.toml";
+
+/// Brings up all hosts and runs all steps; after the first step that fails the rest would mislead and is left out.
+pub fn run(plan: &Plan, backend: &mut dyn Backend, level: &str) -> Report {
+    let started = Instant::now();
+    report::heading(&plan.topology.name, plan.topology.description.as_deref(), plan.world.hosts.len());
+    let mut steps = vec![timed("hosts up, declarations applied", || start_all(plan, backend))];
+    for (at, step) in plan.topology.step.iter().enumerate() {
+        if steps.iter().any(|done| !done.failures.is_empty()) {
+            break;
+        }
+        let name = step.name.clone().unwrap_or_else(|| format!("step {}", at + 1));
+        steps.push(timed(&name, || Runner { plan, backend: &mut *backend, at }.step(step)));
+    }
+    if steps.iter().all(|done| done.failures.is_empty()) {
+        steps.push(timed("nothing arrived twice since", || recount(plan, backend)));
+    }
+    Report {
+        topology: plan.topology.name.clone(),
+        level: level.to_owned(),
+        steps,
+        seconds: started.elapsed().as_secs_f64(),
+    }
+}
+
+fn timed(name: &str, step: impl FnOnce() -> Result<Vec<String>, BackendError>) -> StepReport {
+    report::under_way(name);
+    let started = Instant::now();
+    let failures = step().unwrap_or_else(|error| vec![words(&error)]);
+    let done = StepReport { name: name.to_owned(), failures, seconds: started.elapsed().as_secs_f64() };
+    report::step(&done);
+    done
+}
+
+/// An error with its causes.
+fn words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn start_all(plan: &Plan, backend: &mut dyn Backend) -> Result<Vec<String>, BackendError> {
+    for host in plan.world.hosts.keys() {
+        backend.up(host)?;
+    }
+    for (host, machine) in &plan.world.hosts {
+        if machine.declaration.is_some() {
+            apply(backend, host)?;
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn apply(backend: &dyn Backend, host: &str) -> Result<(), BackendError> {
+    let program = root_program(&["mailstack", "apply", DECLARATION]);
+    let output = run_one(backend, host, &program, APPLY)?;
+    if output.status.success() { Ok(()) } else { Err(BackendError::failed(host, &program, &output)) }
+}
+
+fn root_program(words: &[&str]) -> Program {
+    let command = words.iter().map(|&word| word.to_owned()).collect();
+    Program { user: "root".to_owned(), command, input: Vec::new() }
+}
+
+fn run_one(
+    backend: &dyn Backend,
+    host: &str,
+    program: &Program,
+    deadline: Duration,
+) -> Result<Output, BackendError> {
+    let mut outputs = backend.run(host, std::slice::from_ref(program), deadline)?;
+    Ok(outputs.remove(0))
+}
+
+/// The mark of a step's messages.
+fn token(plan: &Plan, at: usize) -> String {
+    format!("{}-{}", plan.topology.name, at + 1)
+}
+
+/// Looks at every delivery and notice of all steps once more: what came twice came after its step had ended.
+fn recount(plan: &Plan, backend: &dyn Backend) -> Result<Vec<String>, BackendError> {
+    let mut wrong = Vec::new();
+    for (at, step) in plan.topology.step.iter().enumerate() {
+        let lasting = step.expect.iter().map(|expect| &expect.outcome);
+        for outcome in
+            lasting.filter(|outcome| matches!(outcome, Outcome::Delivered(_) | Outcome::Bounced(_)))
+        {
+            // A step that expects nothing yet may be overtaken by a later one.
+            let nothing_yet = matches!(outcome, Outcome::Delivered(delivered) if delivered.count == Some(0));
+            if !nothing_yet {
+                wrong.extend(check::look(backend, outcome, &token(plan, at))?);
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+struct Runner<'r> {
+    plan: &'r Plan,
+    backend: &'r mut dyn Backend,
+    at: usize,
+}
+
+impl Runner<'_> {
+    fn step(&mut self, step: &Step) -> Result<Vec<String>, BackendError> {
+        let mut failures: Vec<String> = self.act(&step.action)?.into_iter().collect();
+        let token = token(self.plan, self.token_step());
+        for expect in &step.expect {
+            if failures.is_empty() {
+                failures.extend(check::await_expectation(self.backend, expect, &token)?);
+            }
+        }
+        Ok(failures)
+    }
+
+    /// The step whose messages are meant: this one where it sends, else the last one that did.
+    fn token_step(&self) -> usize {
+        let sends = |at: &usize| matches!(self.plan.topology.step[*at].action, Action::Send(_));
+        (0..=self.at).rev().find(sends).unwrap_or(self.at)
+    }
+
+    fn act(&mut self, action: &Action) -> Result<Option<String>, BackendError> {
+        match action {
+            Action::Send(Send::Sendmail(send)) => self.by_sendmail(send),
+            Action::Send(Send::Smtp(send)) => self.by_smtp(send),
+            Action::Down(host) => self.backend.down(host).map(|()| None),
+            Action::Up(host) => self.come_up(host).map(|()| None),
+            Action::Flush(hosts) => self.flush(texts(hosts)),
+            Action::Look(_) => Ok(None),
+        }
+    }
+
+    fn come_up(&mut self, host: &str) -> Result<(), BackendError> {
+        self.backend.up(host)?;
+        if self.plan.world.hosts.get(host).is_some_and(|machine| machine.declaration.is_some()) {
+            apply(self.backend, host)?;
+        }
+        Ok(())
+    }
+
+    fn by_sendmail(&self, send: &BySendmail) -> Result<Option<String>, BackendError> {
+        let host = &send.message.from;
+        let user = send.user.clone().unwrap_or_else(|| "root".to_owned());
+        let mut command = vec!["/usr/sbin/sendmail".to_owned()];
+        command.extend(send.args.iter().cloned());
+        command.extend(send.message.envelope_from.iter().flat_map(|from| ["-f".to_owned(), from.clone()]));
+        command.extend(send.message.to.iter().cloned());
+        let program = Program { user, command, input: self.text(&send.message).into_bytes() };
+        let output = run_one(self.backend, host, &program, PROGRAM)?;
+        let expected = i32::from(send.exit.unwrap_or(0));
+        let as_expected = output.status.code() == Some(expected);
+        let failed = BackendError::failed(host, &program, &output);
+        Ok((!as_expected).then(|| format!("expected exit status {expected}: {failed}")))
+    }
+
+    fn by_smtp(&self, send: &BySmtp) -> Result<Option<String>, BackendError> {
+        let host = &send.message.from;
+        let server = send.server.parse().map_err(|_| BackendError::Unknown {
+            kind: "server (write address:port)",
+            name: send.server.clone(),
+        })?;
+        let fqdn = self.plan.world.hosts.get(host).map(|machine| machine.fqdn.clone());
+        let script = Script {
+            server,
+            hello: send.helo.clone().or(fqdn).unwrap_or_default(),
+            from: bracketed(send.message.envelope_from.as_deref().unwrap_or_default()),
+            to: send.message.to.iter().map(|to| bracketed(to)).collect(),
+            message: self.text(&send.message),
+        };
+        let transcript = self.backend.talk(host, &script)?;
+        Ok(judge(send, &transcript).map(|wrong| format!("{wrong}\n{}", shown(&transcript))))
+    }
+
+    fn text(&self, message: &Message) -> String {
+        let headers: BTreeMap<&str, &str> =
+            message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let fields: String = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        let body = message.body.as_deref().unwrap_or("This is a message of a topology.\n");
+        format!("{fields}{TOKEN_FIELD}: {}\n\n{body}", token(self.plan, self.at))
+    }
+
+    /// Runs the queues, all at once: a host that is named twice has two runs at the same time.
+    fn flush(&self, hosts: &[String]) -> Result<Option<String>, BackendError> {
+        let program = root_program(&["/usr/sbin/sendmail", "-q"]);
+        let mut runs: BTreeMap<&String, usize> = BTreeMap::new();
+        hosts.iter().for_each(|host| *runs.entry(host).or_default() += 1);
+        for (host, times) in runs {
+            let outputs = self.backend.run(host, &vec![program.clone(); times], PROGRAM)?;
+            if let Some(output) = outputs.iter().find(|output| !output.status.success()) {
+                return Err(BackendError::failed(host, &program, output));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What differs from what the step says must be answered.
+fn judge(send: &BySmtp, transcript: &Transcript) -> Option<String> {
+    match (&send.refused, transcript.refusal()) {
+        (None, None) if transcript.accepted() => None,
+        (None, _) => Some("expected it to be accepted".to_owned()),
+        (Some(refused), None) => Some(format!("expected {} and no refusal came", refused.code)),
+        (Some(refused), Some(refusal)) => {
+            let enhanced = refused.enhanced.as_deref();
+            let same = refusal.code == refused.code && (enhanced.is_none() || enhanced == refusal.enhanced());
+            (!same).then(|| format!("expected {} {}", refused.code, enhanced.unwrap_or_default()))
+        }
+    }
+}
+
+fn shown(transcript: &Transcript) -> String {
+    let lines = transcript
+        .exchanges
+        .iter()
+        .map(|exchange| format!("> {}\n< {} {}\n", exchange.said, exchange.code, exchange.text));
+    lines.chain(transcript.broken.iter().map(|why| format!("! {why}\n"))).collect()
+}
+
+/// A path in angle brackets, unless it is written with its own.
+fn bracketed(path: &str) -> String {
+    if path.starts_with('<') { path.to_owned() } else { format!("<{path}>") }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailstack_schema::topology::Refused;
+
+    use super::*;
+    use crate::talk::Exchange;
+
+    fn transcript(code: u16, text: &str) -> Transcript {
+        let exchange =
+            |said: &str, code, text: &str| Exchange { said: said.to_owned(), code, text: text.to_owned() };
+        let end = exchange("(message of 9 octets)", 250, "2.0.0 ok");
+        Transcript { exchanges: vec![exchange("RCPT TO:<a@b>", code, text), end], broken: None }
+    }
+
+    #[test]
+    fn answers_are_judged_by_code_and_enhanced_code() {
+        let refused = |code, enhanced: Option<&str>| BySmtp {
+            refused: Some(Refused { code, enhanced: enhanced.map(str::to_owned) }),
+            ..BySmtp::default()
+        };
+        let denied = transcript(550, "5.7.1 <a@b>... Relaying denied");
+        assert_eq!(judge(&refused(550, Some("5.7.1")), &denied), None);
+        assert_eq!(judge(&refused(550, None), &denied), None);
+        assert!(judge(&refused(550, Some("5.1.1")), &denied).is_some());
+        assert!(judge(&refused(553, None), &denied).is_some());
+        assert!(judge(&BySmtp::default(), &denied).is_some());
+        let fine = transcript(250, "2.1.5 ok");
+        assert_eq!(judge(&BySmtp::default(), &fine), None);
+        assert!(judge(&refused(550, None), &fine).is_some());
+        assert!(judge(&BySmtp::default(), &Transcript::default()).is_some());
+    }
+}
