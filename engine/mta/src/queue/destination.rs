@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use mailstack_policy::DomainName;
+use mailstack_policy::Route;
 use mailstack_policy::rules::NextHop;
 
 /// Where a recipient goes next, as far as it decides what is delivered together and what waits together.
@@ -19,6 +20,18 @@ pub enum Destination {
     Literal(IpAddr),
     /// Nowhere: the delivery finds the reason again and fails the recipient.
     Nowhere,
+}
+
+impl From<&Route> for Destination {
+    fn from(route: &Route) -> Self {
+        match route {
+            Route::Local { .. } => Destination::Local,
+            Route::Hops(hops) => Destination::Hops(hops.clone()),
+            Route::Mx { domain, .. } => Destination::Mx(domain.clone()),
+            Route::Literal { addr, .. } => Destination::Literal(*addr),
+            Route::Fail(_) => Destination::Nowhere,
+        }
+    }
 }
 
 impl fmt::Display for Destination {

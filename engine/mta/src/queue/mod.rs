@@ -5,59 +5,55 @@
 //! nor how a recipient is routed: that is a function it is given.
 
 mod destination;
+mod job;
+mod schedule;
+mod shared;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::message::{Envelope, Outcome, QueueId, Recipient, Timestamp};
-use crate::spool::{Body, Notice, Recovery, SpoolError, Standing, Wait};
 use mailstack_policy::Address;
 use mailstack_smtp::address::ReversePath;
 
+use crate::message::{Envelope, Outcome, QueueId, Timestamp};
+use crate::spool::{
+    self, Change, Notice, Options, Recovery, Spool, SpoolError, Standing, Stored, Wait, clip,
+};
+
 pub use destination::Destination;
+pub use job::{Due, Job};
+pub use schedule::{Behaviour, Ending, Entering, Pick, Schedule, Settings};
+pub use shared::{Clock, wall_clock};
+
+use shared::Shared;
 
 /// Where a recipient goes.
 pub type Route = Box<dyn Fn(&Address) -> Destination + Send + Sync>;
 
+/// Jobs under way at once, over all destinations.
+const JOBS: u32 = 1000;
+/// The first wait before an outcome that the disk refused is recorded again.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// Takes messages in, and records what became of them. Clones are the same queue.
 #[derive(Clone)]
-pub struct Queue;
-
-/// Hands out the work that is due; there is one. When it and every [`Queue`] is dropped the spool is closed.
-pub struct Dispatcher;
-
-/// A message that is coming in; dropped, it is given up.
-pub struct Incoming;
-
-/// Recipients of one message at one destination, to be tried now. Dropped without [`Queue::finish`], they are
-/// tried again later.
-pub struct Job {
-    /// The message.
-    pub id: QueueId,
-    /// As accepted.
-    pub envelope: Arc<Envelope>,
-    /// Octets of header and body.
-    pub size: u64,
-    /// Where all of `recipients` go; of an expired job, where the first does.
-    pub destination: Destination,
-    /// Whom to try; never empty.
-    pub recipients: Vec<Due>,
-    /// The message is older than its lifetime and was tried: nothing is to be tried any more, and each recipient
-    /// is to be finished as [`Outcome::Failed`], with what was last said to it, in one notice.
-    pub expired: bool,
-    /// Header and body.
-    pub body: Body,
+pub struct Queue {
+    shared: Arc<Shared>,
 }
 
-/// A recipient to be tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// Its place in [`Envelope::recipients`].
-    pub index: usize,
-    /// Who.
-    pub recipient: Recipient,
-    /// How the attempts before ended; None: this is the first.
-    pub last: Option<Wait>,
+/// Hands out the work that is due; there is one. When it, every [`Queue`] and every [`Job`] is dropped, the spool
+/// is closed.
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+}
+
+/// A message that is coming in; dropped, it is given up.
+pub struct Incoming {
+    shared: Arc<Shared>,
+    incoming: spool::Incoming,
 }
 
 /// How an attempt at one recipient ended.
@@ -115,76 +111,238 @@ pub struct ListedRecipient {
 
 impl Queue {
     /// Opens the queue below `root` (every path of the configuration is below it).
+    /// Errors: as [`Spool::open`].
     pub fn open(
         config: &mailstack_runtime::Config,
         root: &Path,
         route: Route,
     ) -> Result<(Queue, Dispatcher, Recovery), SpoolError> {
-        let _ = (config, root, route);
-        Err(SpoolError::Closed)
+        let spool = config.paths.spool.strip_prefix("/").unwrap_or(&config.paths.spool);
+        let (spool, recovery) = Spool::open(&root.join(spool), Options::default())?;
+        Self::over(spool, recovery, settings(&config.queue), route, wall_clock())
+    }
+
+    /// Opens the queue over a spool that is open, with a clock. What cannot be read is added to the recovery.
+    pub fn over(
+        spool: Spool,
+        mut recovery: Recovery,
+        settings: Settings,
+        route: Route,
+        clock: Clock,
+    ) -> Result<(Queue, Dispatcher, Recovery), SpoolError> {
+        let shared = Arc::new(Shared::new(spool, settings, route, clock));
+        shared.take_up(&mut recovery);
+        Ok((Queue { shared: shared.clone() }, Dispatcher { shared }, recovery))
     }
 
     /// Begins to take a message in. Errors come with [`Incoming::commit`].
     pub fn begin(&self) -> Incoming {
-        Incoming
+        Incoming { shared: self.shared.clone(), incoming: self.shared.spool.begin() }
     }
 
     /// Records how the attempts of a job ended, durably, then schedules what is left. A recipient without an
     /// attempt is tried again. While the disk refuses, waits and tries to record again: the recipients of the job
-    /// are not tried a second time meanwhile. Errors: [`SpoolError::Closed`] alone.
+    /// are not tried a second time meanwhile. Errors: those that waiting does not cure, [`SpoolError::Closed`],
+    /// [`SpoolError::TooLarge`]; the recipients are then tried again later.
     pub async fn finish(
         &self,
         job: Job,
         attempts: Vec<(usize, Attempt)>,
         notice: Option<Notice>,
     ) -> Result<Finished, SpoolError> {
-        let _ = (job, attempts, notice);
-        Err(SpoolError::Closed)
+        let (changes, endings, behaviour) = self.judge(&job, attempts);
+        let notice_envelope = notice.as_ref().map(|notice| Arc::new(notice.envelope.clone()));
+        let recorded = self.record(job.id, changes, notice).await?;
+        let concluded = self.shared.end(job, &endings, behaviour);
+        if let (Some(id), Some(envelope)) = (recorded, notice_envelope) {
+            self.shared.enter(id, envelope, None);
+        }
+        self.shared.wake.notify_one();
+        Ok(Finished { concluded, notice: recorded })
+    }
+
+    fn judge(
+        &self,
+        job: &Job,
+        attempts: Vec<(usize, Attempt)>,
+    ) -> (Vec<Change>, Vec<(u32, Ending)>, Behaviour) {
+        let (mut changes, mut endings) = (Vec::new(), Vec::new());
+        let mut behaviour = if attempts.is_empty() { Behaviour::Untried } else { Behaviour::Answered };
+        if job.expired {
+            behaviour = Behaviour::Untried;
+        }
+        for (index, attempt) in attempts {
+            let recipient = index as u32;
+            match attempt {
+                Attempt::Final(outcome) => {
+                    changes.push(Change::Done { recipient, outcome });
+                    endings.push((recipient, Ending::Done));
+                }
+                Attempt::Deferred { status, diagnostic, unreachable } => {
+                    if unreachable {
+                        behaviour = Behaviour::Unreachable;
+                    }
+                    let attempts = 1 + job.attempts_before(index);
+                    let next = self.shared.retry_at(attempts);
+                    let wait = Wait { attempts, next, status, diagnostic: clip(diagnostic) };
+                    changes.push(Change::Deferred { recipient, wait });
+                    endings.push((recipient, Ending::Again { attempts, next }));
+                }
+            }
+        }
+        (changes, endings, behaviour)
+    }
+
+    /// Outcomes are acted on once they are durable; a deferral that a crash undoes is only an early retry.
+    async fn record(
+        &self,
+        id: QueueId,
+        changes: Vec<Change>,
+        notice: Option<Notice>,
+    ) -> Result<Option<QueueId>, SpoolError> {
+        let is_final = changes.iter().any(|change| matches!(change, Change::Done { .. }));
+        if !is_final && notice.is_none() {
+            let noted = if changes.is_empty() { Ok(()) } else { self.shared.spool.note(id, changes).await };
+            return match noted {
+                Err(SpoolError::Closed) => Err(SpoolError::Closed),
+                // The schedule has it; after a crash it is tried earlier.
+                _ => Ok(None),
+            };
+        }
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.shared.spool.conclude(id, changes.clone(), notice.clone()).await {
+                Err(SpoolError::Io { .. } | SpoolError::Full) => {
+                    tokio::time::sleep(wait).await;
+                    wait = LONGEST_WAIT.min(wait * 2);
+                }
+                recorded => return recorded,
+            }
+        }
     }
 
     /// Makes everything that waits due now, except what is held. What is being tried is not tried twice.
-    pub fn flush(&self) {}
+    pub fn flush(&self) {
+        let now = self.shared.now();
+        self.shared.state().schedule.flush(now);
+        self.shared.wake.notify_one();
+    }
 
     /// Messages in the queue.
     pub fn count(&self) -> usize {
-        0
+        self.shared.spool.count()
     }
 
-    /// The messages in the order of their arrival, at most `limit` from the first behind `after`.
+    /// The messages in the order of their arrival, at most `limit` from the first behind `after`. What cannot be
+    /// read is left out; it is held, and was told of.
     pub async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Listed>, SpoolError> {
-        let _ = (after, limit);
-        Err(SpoolError::Closed)
+        let shared = self.shared.clone();
+        let read = move || {
+            let ids = shared.spool.ids_after(after, limit);
+            let messages = ids.into_iter().filter_map(|id| shared.spool.message(id).ok());
+            messages.map(|stored| list(&shared, stored)).collect()
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| SpoolError::Closed)
+    }
+}
+
+impl From<Stored> for Listed {
+    /// As nobody serves it: nothing is active.
+    fn from(stored: Stored) -> Self {
+        let Stored { id, envelope, size, progress } = stored;
+        let recipient = |(index, recipient): (usize, crate::message::Recipient)| ListedRecipient {
+            address: recipient.address,
+            standing: progress.of(index).clone(),
+            active: false,
+        };
+        Listed {
+            id,
+            sender: envelope.sender,
+            size,
+            arrived: envelope.arrived,
+            held: progress.held,
+            recipients: envelope.recipients.into_iter().enumerate().map(recipient).collect(),
+        }
+    }
+}
+
+fn list(shared: &Shared, stored: Stored) -> Listed {
+    let mut listed = Listed::from(stored);
+    let (active, held) = shared.state().schedule.look(listed.id);
+    listed.held |= held;
+    for index in active {
+        if let Some(recipient) = listed.recipients.get_mut(index as usize) {
+            recipient.active = true;
+        }
+    }
+    listed
+}
+
+fn settings(queue: &mailstack_runtime::Queue) -> Settings {
+    let milliseconds = |seconds: u64| seconds.saturating_mul(1000);
+    Settings {
+        first_retry: milliseconds(queue.first_retry),
+        longest_retry: milliseconds(queue.longest_retry),
+        lifetime: milliseconds(queue.lifetime),
+        per_destination: queue.connections_per_destination,
+        jobs: JOBS,
     }
 }
 
 impl Dispatcher {
-    /// Waits until something is due. None: every [`Queue`] is gone. Safe to drop while it waits.
+    /// Waits until something is due. Safe to drop while it waits. Errors are not its: what cannot be read is held.
+    /// None: the spool is closed, which does not happen while this lives.
     pub async fn next(&mut self) -> Option<Job> {
-        None
+        loop {
+            let woken = self.shared.wake.notified();
+            let (pick, wakes_at) = {
+                let now = self.shared.now();
+                let mut state = self.shared.state();
+                (state.schedule.next(now), state.schedule.wakes_at())
+            };
+            if let Some(pick) = pick {
+                match self.shared.job(pick).await {
+                    Some(job) => return Some(job),
+                    None => continue,
+                }
+            }
+            let wait = wakes_at.map_or(LONGEST_WAIT, |at| self.shared.until(at));
+            let _ = tokio::time::timeout(wait, woken).await;
+        }
     }
 }
 
 impl Incoming {
-    /// Its name, fixed from the beginning: the `Received:` line has it.
-    pub fn id(&self) -> QueueId {
-        QueueId(0)
-    }
-
     /// Adds octets of header and body, CRLF. Errors: as [`Incoming::commit`]; the message is then lost.
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), SpoolError> {
-        let _ = octets;
-        Err(SpoolError::Closed)
+        self.incoming.write(octets).await
+    }
+
+    /// The name that the message will have; never given again, whether it is committed or not.
+    pub fn id(&self) -> QueueId {
+        self.incoming.id()
     }
 
     /// Octets so far.
     pub fn size(&self) -> u64 {
-        0
+        self.incoming.size()
     }
 
     /// Queues the message; when this returns Ok it survives a power cut.
     /// Errors: [`SpoolError::is_full`] is 452, everything else 451.
     pub async fn commit(self, envelope: Envelope) -> Result<QueueId, SpoolError> {
-        let _ = envelope;
-        Err(SpoolError::Closed)
+        let Self { shared, incoming } = self;
+        // Beyond the caller's patience: what is durable is scheduled even where nobody waits for the answer.
+        let commit = async move {
+            let fresh = Arc::new(envelope.clone());
+            let (id, body) = incoming.commit_keeping(envelope).await?;
+            shared.enter(id, fresh, body);
+            shared.wake.notify_one();
+            Ok(id)
+        };
+        tokio::spawn(commit).await.map_err(|_| SpoolError::Closed)?
     }
 }
+
+#[cfg(test)]
+mod tests;

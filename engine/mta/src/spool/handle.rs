@@ -67,7 +67,7 @@ impl Spool {
 
     /// Begins to take a message in.
     pub fn begin(&self) -> Incoming {
-        Incoming { spool: self.clone(), id: None, size: 0, pending: Vec::new(), claims: Vec::new() }
+        Incoming { spool: self.clone(), id: self.next_id(), size: 0, pending: Vec::new(), claims: Vec::new() }
     }
 
     /// Records changes; when this returns Ok they survive a power cut. A message whose recipients all are done
@@ -180,13 +180,18 @@ fn weight(op: &Op) -> usize {
 /// A message that is coming in. At most [`CHUNK`] octets of it are in memory. Dropped, it is given up.
 pub struct Incoming {
     spool: Spool,
-    id: Option<QueueId>,
+    id: QueueId,
     size: u64,
     pending: Vec<u8>,
     claims: Vec<Claim>,
 }
 
 impl Incoming {
+    /// The name that the message will have; never given again, whether it is committed or not.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+
     /// Octets so far.
     pub fn size(&self) -> u64 {
         self.size
@@ -205,14 +210,10 @@ impl Incoming {
     }
 
     async fn flush(&mut self, octets: Vec<u8>) -> Result<(), SpoolError> {
-        let id = self.id();
+        let id = self.id;
         let claim = self.spool.ask(|reply| Op::Chunk { id, octets, reply }).await?;
         self.claims.push(claim);
         Ok(())
-    }
-
-    fn id(&mut self) -> QueueId {
-        *self.id.get_or_insert_with(|| self.spool.next_id())
     }
 
     /// Queues the message; when this returns Ok it survives a power cut.
@@ -223,7 +224,7 @@ impl Incoming {
 
     /// As [`Incoming::commit`]; returns the body too where it is small and memory allows.
     pub async fn commit_keeping(mut self, envelope: Envelope) -> Result<(QueueId, Option<Body>), SpoolError> {
-        let id = self.id();
+        let id = self.id;
         if self.pending.len() > SMALL || !self.claims.is_empty() {
             let rest = mem::take(&mut self.pending);
             if !rest.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Recovery;
@@ -11,6 +11,9 @@ use super::error::SpoolError;
 use super::log::{Log, Options};
 use super::record::file_name;
 use super::scan::{Scan, scan};
+
+/// Bits of an id that count within one run.
+const RUN_BITS: u32 = 36;
 
 impl Log {
     /// Opens what is on the disk. Errors: the disk cannot be read or written, or a newer version wrote it.
@@ -31,8 +34,17 @@ impl Log {
             head: None,
         };
         log.open_head()?;
+        log.begin_ids();
         log.reclaim()?;
         Ok((log, recovery))
+    }
+
+    /// Ids of one run begin with the number of its first segment, which is durable and never used again: so an id
+    /// that was given and never recorded is not given again either.
+    fn begin_ids(&mut self) {
+        if let Some(head) = &self.head {
+            self.next_id.fetch_max(u64::from(head.number) << RUN_BITS, Ordering::SeqCst);
+        }
     }
 
     /// Gives space back where there is some, after the answers of a batch are out. What fails is tried again

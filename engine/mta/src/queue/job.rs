@@ -1,0 +1,79 @@
+//! A piece of work that was handed out, and what happens when it is dropped.
+
+use std::sync::Arc;
+
+use super::destination::Destination;
+use super::schedule::{Behaviour, Pick};
+use super::shared::Shared;
+use crate::message::{Envelope, QueueId, Recipient};
+use crate::spool::{Body, Wait};
+
+/// Recipients of one message at one destination, to be tried now. Dropped without [`super::Queue::finish`], they
+/// are tried again later.
+pub struct Job {
+    /// The message.
+    pub id: QueueId,
+    /// As accepted.
+    pub envelope: Arc<Envelope>,
+    /// Octets of header and body.
+    pub size: u64,
+    /// Where all of `recipients` go; of an expired job, where the first does.
+    pub destination: Destination,
+    /// Whom to try; never empty.
+    pub recipients: Vec<Due>,
+    /// The message is older than its lifetime and was tried: nothing is to be tried any more, and each recipient
+    /// is to be finished as [`crate::message::Outcome::Failed`], with what was last said to it, in one notice.
+    pub expired: bool,
+    /// Header and body.
+    pub body: Body,
+    pub(super) ticket: Ticket,
+}
+
+/// A recipient to be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Its place in [`Envelope::recipients`].
+    pub index: usize,
+    /// Who.
+    pub recipient: Recipient,
+    /// How the attempts before ended; None: this is the first.
+    pub last: Option<Wait>,
+}
+
+impl Job {
+    pub(super) fn attempts_before(&self, index: usize) -> u32 {
+        let due = self.recipients.iter().find(|due| due.index == index);
+        due.and_then(|due| due.last.as_ref()).map_or(0, |last| last.attempts)
+    }
+}
+
+/// Gives back to the schedule what was picked, unless it was finished.
+pub(super) struct Ticket {
+    shared: Arc<Shared>,
+    pick: Pick,
+    open: bool,
+}
+
+impl Ticket {
+    pub fn new(shared: Arc<Shared>, pick: Pick) -> Self {
+        Self { shared, pick, open: true }
+    }
+
+    pub fn pick(&self) -> &Pick {
+        &self.pick
+    }
+
+    /// What was picked, for good. None: it was taken before.
+    pub fn take(&mut self) -> Option<Pick> {
+        std::mem::take(&mut self.open).then(|| self.pick.clone())
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.open {
+            self.shared.give_back(&self.pick, &[], Behaviour::Untried);
+            self.shared.wake.notify_one();
+        }
+    }
+}
