@@ -51,11 +51,12 @@ pub struct Context {
 
 /// Delivers what is due until `stop` is ready or the queue is closed. Jobs under way then have a short time to end.
 pub async fn run(
-    context: Context,
+    mut context: Context,
     queue: Queue,
     mut dispatcher: Dispatcher,
     stop: impl Future<Output = ()> + Send,
 ) {
+    context.remote.heed(&context.config);
     let context = Arc::new(context);
     let slots = Arc::new(Semaphore::new(MAX_JOBS));
     let mut jobs = JoinSet::new();

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use mailstack_runtime::MailboxFormat;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, geteuid, setegid};
 
@@ -31,6 +32,11 @@ pub fn main_helper(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(config) = HelperConfig::from_arguments(&arguments) else {
         return ExitCode::from(64);
     };
+    // A signal to the whole group must not end it before the MTA has: it ends when its socket is closed.
+    let ended_by_socket = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+    if ended_by_socket.thread_block().is_err() {
+        return ExitCode::from(71);
+    }
     let server = io::stdin().as_fd().try_clone_to_owned().and_then(|socket| Server::new(socket, config));
     match server.and_then(Server::run) {
         Ok(()) => ExitCode::SUCCESS,

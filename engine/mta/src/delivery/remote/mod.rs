@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mailstack_policy::DomainName;
 use mailstack_policy::rules::{HopHost, NextHop};
+use mailstack_runtime::{Config, Role};
 use mailstack_smtp::client::{CannotBegin, Outcome, Stage, Transaction};
 use mailstack_smtp::command::RcptRequest;
 
@@ -80,6 +81,13 @@ impl Remote {
             timeouts: Timeouts::default(),
             pool: Pool::default(),
         }
+    }
+
+    /// Takes over what the configuration says about loops: names of this host in an MX list, and whether another
+    /// MTA of the same name may be the mail host, as it may for submission alone (Sendmail's mailer flag `k`).
+    pub fn heed(&mut self, config: &Config) {
+        self.own_names = config.rules.local_domains.iter().cloned().collect();
+        self.checks_loops = config.role != Role::Msp;
     }
 
     /// Tries the recipients of `transaction` at the destination, which is not [`Destination::Local`]. Returns what

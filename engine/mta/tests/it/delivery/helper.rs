@@ -36,12 +36,12 @@ fn is_root() -> bool {
 }
 
 /// A tree with the users root, bob and carol; without root's rights they all are whoever runs this.
-struct Tree {
+pub(super) struct Tree {
     directory: tempfile::TempDir,
 }
 
 impl Tree {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |path: &str| directory.path().join(path);
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -57,11 +57,11 @@ impl Tree {
         Self { directory }
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.directory.path().join(path)
     }
 
-    fn helper(&self, format: MailboxFormat, path: &str, processes: usize) -> Helper {
+    pub(super) fn helper(&self, format: MailboxFormat, path: &str, processes: usize) -> Helper {
         let config = HelperConfig {
             root: Root::new(self.directory.path()),
             mailboxes: Mailboxes { format, path: path.into() },

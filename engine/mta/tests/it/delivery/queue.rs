@@ -1,1 +1,215 @@
 //! The whole way from the queue to an outcome.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailstack_mta::delivery::remote::Remote;
+use mailstack_mta::delivery::{self, Context};
+use mailstack_mta::event::{Event, Events, Log};
+use mailstack_mta::host::{Root, Users};
+use mailstack_mta::message::{Envelope, Notify, Origin, Recipient, Timestamp};
+use mailstack_mta::queue::{Destination, Queue};
+use mailstack_policy::rules::{HopHost, NextHop, Qualify, Rules};
+use mailstack_policy::{Here, Route};
+use mailstack_runtime::{Config, Limits, MailboxFormat, Mailboxes, Paths, Role};
+use tokio::sync::{broadcast, oneshot};
+
+use super::helper::Tree;
+use super::names;
+use super::sink::{At, Plan, Sink};
+
+const MESSAGE: &[u8] = b"From: bob@corp.example\r\nSubject: hi\r\n\r\nwords\r\n";
+const NAME: &str = "gw.corp.example";
+
+fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
+    let rules = Rules {
+        qualify: Qualify::OwnHost,
+        local_mailboxes: has_mailboxes,
+        local_domains: BTreeSet::from(["corp.example".parse().unwrap()]),
+        relay_domains: BTreeSet::new(),
+        relay_networks: BTreeSet::new(),
+        masquerade: None,
+        aliases: BTreeMap::new(),
+        mailertable: BTreeMap::new(),
+        mail_hosts: vec![NextHop { host: HopHost::Address(mail_host.ip()), port: mail_host.port() }],
+    };
+    let path = |name: &str| format!("/var/lib/mailstack/{name}").into();
+    Config {
+        version: mailstack_runtime::VERSION,
+        role: Role::Gateway,
+        hostname: Some(NAME.parse().unwrap()),
+        listeners: BTreeSet::new(),
+        paths: Paths {
+            spool: path("spool"),
+            submission_socket: path("submit"),
+            drop: path("drop"),
+            control_socket: path("control"),
+            pid_file: path("pid"),
+        },
+        limits: Limits {
+            message_size: 1 << 20,
+            recipients: 100,
+            header_size: 32768,
+            hops: 25,
+            connections: 10,
+            connections_per_client: 10,
+        },
+        queue: mailstack_runtime::Queue {
+            first_retry: 300,
+            longest_retry: 3600,
+            lifetime: 432_000,
+            connections_per_destination: 4,
+        },
+        mailboxes: has_mailboxes.then(|| Mailboxes { format: MailboxFormat::Mbox, path: "/var/mail".into() }),
+        rules,
+    }
+}
+
+/// A queue with its deliverer, below a tree of its own.
+struct Host {
+    tree: Tree,
+    queue: Queue,
+    events: broadcast::Receiver<Event>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Host {
+    fn start(sink: &Sink, has_mailboxes: bool) -> Self {
+        let tree = Tree::new();
+        let root = Root::new(tree.path(""));
+        let config = Arc::new(config(sink.address, has_mailboxes));
+        fs::create_dir_all(tree.path("var/lib/mailstack")).unwrap();
+        let hostname: mailstack_policy::DomainName = NAME.parse().unwrap();
+        let rules = config.rules.clone();
+        let here = hostname.clone();
+        let route = move |address: &_| match mailstack_policy::route(&rules, Here::named(&here), address) {
+            Route::Local { .. } => Destination::Local,
+            Route::Hops(hops) => Destination::Hops(hops),
+            Route::Mx { domain, .. } => Destination::Mx(domain),
+            Route::Literal { addr, .. } => Destination::Literal(addr),
+            Route::Fail(_) => Destination::Nowhere,
+        };
+        let (queue, dispatcher, _) = Queue::open(&config, root.as_path(), Box::new(route)).unwrap();
+        let events = Events::new(Log::Off);
+        let seen = events.subscribe();
+        let helper = has_mailboxes.then(|| tree.helper(MailboxFormat::Mbox, "/var/mail", 1));
+        let remote = Remote::new(names::hosts(""), hostname.clone());
+        let context = Context { config, hostname, remote, helper, users: Users::of(&root), events };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        tokio::spawn(delivery::run(context, queue.clone(), dispatcher, stopped));
+        Self { tree, queue, events: seen, _stop: stop }
+    }
+
+    async fn send(&self, sender: &str, recipients: Vec<Recipient>) {
+        let envelope = Envelope {
+            sender: sender.to_owned().try_into().unwrap(),
+            recipients,
+            arrived: now(),
+            origin: Origin::Local { uid: 1000 },
+            eight_bit: false,
+            ret: None,
+            envid: None,
+        };
+        let mut incoming = self.queue.begin();
+        incoming.write(MESSAGE).await.unwrap();
+        incoming.commit(envelope).await.unwrap();
+    }
+
+    /// The events up to the one that concludes the `count`th message.
+    async fn concluded(&mut self, count: usize) -> Vec<Event> {
+        let (mut seen, mut left) = (Vec::new(), count);
+        while left > 0 {
+            let event = tokio::time::timeout(Duration::from_secs(20), self.events.recv()).await;
+            let event = event.unwrap_or_else(|_| panic!("{left} are not concluded: {seen:#?}")).unwrap();
+            left -= usize::from(matches!(event, Event::Concluded { .. }));
+            seen.push(event);
+        }
+        seen
+    }
+}
+
+fn now() -> Timestamp {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp(u64::try_from(now.as_millis()).unwrap())
+}
+
+fn recipient(address: &str) -> Recipient {
+    Recipient { address: address.parse().unwrap(), expanded_from: None, orcpt: None, notify: None }
+}
+
+fn count(events: &[Event], is: impl Fn(&Event) -> bool) -> usize {
+    events.iter().filter(|event| is(event)).count()
+}
+
+#[tokio::test]
+async fn a_refused_recipient_comes_back_in_one_bounce() {
+    let refuse = vec![("no", 550, "5.1.1 no such user"), ("neither", 550, "5.1.1 no such user")];
+    let sink = Sink::start(Plan { refuse, ..Plan::default() }).await;
+    let mut host = Host::start(&sink, true);
+    let to = ["yes@far.example", "no@far.example", "neither@far.example"].map(recipient).to_vec();
+    host.send("bob@corp.example", to).await;
+    let events = host.concluded(2).await;
+    assert_eq!(sink.taken()[0].to, ["yes@far.example"]);
+    assert_eq!(count(&events, |event| matches!(event, Event::Bounced(_))), 2);
+    let mailbox = fs::read_to_string(host.tree.path("var/mail/bob")).unwrap();
+    assert_eq!(
+        mailbox.matches("\nFrom: Mail Delivery Subsystem <MAILER-DAEMON@gw.corp.example>\n").count(),
+        1
+    );
+    assert_eq!(mailbox.matches("\nStatus: 5.1.1\n").count(), 2);
+    assert!(mailbox.starts_with("From MAILER-DAEMON "), "{mailbox}");
+    assert_eq!(host.queue.count(), 0);
+}
+
+#[tokio::test]
+async fn a_bounce_that_fails_yields_one_notice_and_that_nothing() {
+    let plan = Plan { answer_at: Some((At::Rcpt, 550, "5.7.1 nobody")), ..Plan::default() };
+    let sink = Sink::start(plan).await;
+    let mut host = Host::start(&sink, false);
+    host.send("who@far.example", vec![recipient("no@far.example")]).await;
+    let events = host.concluded(3).await;
+    let queued = count(&events, |event| matches!(event, Event::Queued { .. }));
+    let bounced: Vec<String> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Bounced(step) => Some(step.to.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(queued, 2, "{events:#?}");
+    assert_eq!(bounced, ["no@far.example", "who@far.example", "postmaster@gw.corp.example"]);
+    assert_eq!(host.queue.count(), 0);
+}
+
+#[tokio::test]
+async fn who_asked_for_silence_gets_it_and_who_asked_for_success_too() {
+    let refuse = vec![("no", 550, "5.1.1 no such user")];
+    let sink = Sink::start(Plan { refuse, ..Plan::default() }).await;
+    let mut host = Host::start(&sink, true);
+    let notify = |address, success| Recipient {
+        notify: Some(Notify { success, failure: false, delay: false }),
+        ..recipient(address)
+    };
+    host.send("bob@corp.example", vec![notify("no@far.example", false)]).await;
+    assert_eq!(count(&host.concluded(1).await, |event| matches!(event, Event::Queued { .. })), 0);
+    host.send("bob@corp.example", vec![notify("yes@far.example", true)]).await;
+    host.concluded(2).await;
+    let mailbox = fs::read_to_string(host.tree.path("var/mail/bob")).unwrap();
+    assert_eq!(mailbox.matches("\nAction: relayed\n").count(), 1, "{mailbox}");
+}
+
+#[tokio::test]
+async fn unknown_users_and_circles_come_back() {
+    let sink = Sink::start(Plan::default()).await;
+    let mut host = Host::start(&sink, true);
+    host.send("carol@corp.example", vec![recipient("nosuch@corp.example")]).await;
+    host.concluded(2).await;
+    let mailbox = fs::read_to_string(host.tree.path("var/mail/carol")).unwrap();
+    assert!(mailbox.contains("\nStatus: 5.1.1\n"), "{mailbox}");
+}
