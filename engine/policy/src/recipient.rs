@@ -21,8 +21,17 @@ pub fn recipient(
 ) -> RecipientVerdict {
     match resolve(rules, here, client, to, user_exists) {
         Ok(addresses) => RecipientVerdict::Deliver(marked(addresses, to)),
+        Err(refusal) if is_returned(client, &refusal) => {
+            RecipientVerdict::Deliver(marked(vec![qualified(rules, here, to.clone())], to))
+        }
         Err(refusal) => RecipientVerdict::Refuse(refusal),
     }
+}
+
+/// Whether a recipient is taken although it will fail, to come back as a bounce. A program that hands mail in (cron,
+/// say) seldom looks at what is refused: the message would be lost. What is no address cannot be returned.
+fn is_returned(client: &Client, refusal: &Refusal) -> bool {
+    matches!(client, Client::Local { .. }) && !matches!(refusal, Refusal::BadAddress(_))
 }
 
 fn marked(addresses: Vec<Address>, to: &Address) -> Vec<Expanded> {

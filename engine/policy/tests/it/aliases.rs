@@ -2,10 +2,10 @@
 
 use mailstack_policy::{RecipientVerdict, recipient};
 
-use crate::fixtures::{Host, LOCAL, aliases, is_user, loopback};
+use crate::fixtures::{Host, aliases, is_user, loopback, network};
 
 fn expand(host: &Host, to: &str) -> String {
-    match recipient(&host.rules, host.here(), &LOCAL, &to.parse().unwrap(), &is_user) {
+    match recipient(&host.rules, host.here(), &network("127.0.0.1"), &to.parse().unwrap(), &is_user) {
         RecipientVerdict::Deliver(found) => {
             found.iter().map(|one| one.address.to_string()).collect::<Vec<_>>().join(" ")
         }

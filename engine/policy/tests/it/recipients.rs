@@ -153,3 +153,20 @@ fn client_role_refuses_every_foreigner() {
         assert!(refused, "{form}: {answer:?}");
     }
 }
+
+/// What a program hands in is taken and comes back as a bounce, since programs seldom look at a refusal; what is no
+/// address is refused at once.
+#[test]
+fn a_program_is_refused_nothing_but_what_is_no_address() {
+    let verdict = |to: &str| {
+        let host = gateway();
+        recipient(&host.rules, host.here(), &LOCAL, &to.parse().unwrap(), &is_user)
+    };
+    let taken = |to: &str| match verdict(to) {
+        RecipientVerdict::Deliver(found) => found[0].address.to_string(),
+        RecipientVerdict::Refuse(refusal) => format!("{refusal:?}"),
+    };
+    assert_eq!(taken("nosuch"), "nosuch@gw.corp.example");
+    assert_eq!(taken("nosuch@gw.corp.example"), "nosuch@gw.corp.example");
+    assert_eq!(taken("joe%@gw.corp.example"), "BadAddress(HostRequired)");
+}

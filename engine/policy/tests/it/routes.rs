@@ -3,7 +3,7 @@
 use mailstack_policy::rules::{Agent, HopHost, Mailer, NextHop};
 use mailstack_policy::{Client, RecipientVerdict, Refusal, Route, recipient, route};
 
-use crate::fixtures::{Host, LOCAL, aliases, gateway, hop, is_user, loopback, masqueraded_client, network};
+use crate::fixtures::{Host, aliases, gateway, hop, is_user, loopback, masqueraded_client, network};
 
 fn smtp(host: &str) -> Mailer {
     Mailer::Smtp { agent: Agent::Smtp, hosts: vec![hop(host)] }
@@ -83,7 +83,7 @@ fn mailertable_decides_at_the_recipient() {
     ] {
         assert_eq!(addresses(verdict(&outside, to)), expected, "{to}");
     }
-    let refused = verdict(&LOCAL, "joe@x.relayed.example");
+    let refused = verdict(&network("127.0.0.1"), "joe@x.relayed.example");
     assert!(matches!(refused, RecipientVerdict::Refuse(Refusal::MailerError { code: 550, .. })));
 }
 
