@@ -229,12 +229,12 @@ impl Message {
             fields.push_str(&format!("Message-ID: <{time}.{id}@{hostname}>\r\n"));
         }
         if !found.from {
-            fields.push_str(&self.from_field(uid));
+            fields.push_str(&self.sender_field(uid));
         }
         fields
     }
 
-    fn from_field(&self, uid: u32) -> String {
+    fn sender_field(&self, uid: u32) -> String {
         let user = self.shared.users.by_uid(uid).ok().flatten();
         let address = match self.transaction.sender.address() {
             Some(address) => address.to_string(),

@@ -90,7 +90,7 @@ fn fill(file: File, request: &Request, message: &mut dyn Read) -> io::Result<()>
     serde_json::to_writer(&mut out, request)?;
     out.write_all(b"\n")?;
     let octets = io::copy(&mut CrlfReader::new(message), &mut out)?;
-    write!(out, "{END}{octets:016x}\n")?;
+    writeln!(out, "{END}{octets:016x}")?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 

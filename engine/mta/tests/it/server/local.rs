@@ -1,0 +1,97 @@
+//! Programs of this host: the submission socket, the control socket.
+
+use mailstack_mta::control::{self, Client, Facts};
+use mailstack_mta::message::{Origin, Timestamp};
+use mailstack_mta::submission::{Request, SubmitError, Submitted, submit};
+use mailstack_policy::ReversePath;
+
+use super::*;
+
+fn request(sender: &str, to: &[&str]) -> Request {
+    let sender = ReversePath::try_from(sender.to_owned()).unwrap();
+    Request::new(sender, to.iter().map(|to| to.parse().unwrap()).collect())
+}
+
+async fn hand_in(world: &World, request: Request, message: &'static str) -> Result<Submitted, SubmitError> {
+    let (root, paths) = (world.root.clone(), world.config.paths.clone());
+    let handed =
+        tokio::task::spawn_blocking(move || submit(&root, &paths, &request, &mut message.as_bytes()));
+    timeout(DEADLINE, handed).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_over_a_long_path_is_completed() {
+    let directory = tempfile::tempdir().unwrap();
+    let deep = directory.path().join("a-directory-with-a-long-name/".repeat(6));
+    let mut world = World::start_in(tree(&deep), |_| {}).await;
+    let message = "Subject: cron\n\n.\nbody\n";
+    let submitted = hand_in(&world, request("root", &["root", "alice@corp.example"]), message).await.unwrap();
+    let Submitted::Queued { reply, refused } = submitted else { panic!("{submitted:?}") };
+    assert!(reply.text().ends_with("Message accepted for delivery") && refused.is_empty(), "{reply}");
+    let (envelope, text) = world.next_message().await;
+    assert_eq!(envelope.origin, Origin::Local { uid: nix::unistd::geteuid().as_raw() });
+    assert_eq!(envelope.sender.to_string(), "<root@gw.corp.example>");
+    let (header, body) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, ".\r\nbody\r\n");
+    for field in ["Received: (from ", "Date: ", "Message-ID: <", "From: ", "Subject: cron"] {
+        assert!(header.contains(field), "{field} in {header}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_recipients_are_told_and_exit_codes_follow() {
+    let world = World::start().await;
+    let both = hand_in(&world, request("alice", &["alice", "joe%@corp.example"]), "\nx\n").await.unwrap();
+    assert!(matches!(&both, Submitted::Queued { refused, .. } if refused.len() == 1), "{both:?}");
+    let none = hand_in(&world, request("alice", &["joe%@corp.example"]), "\nx\n").await.unwrap_err();
+    assert_eq!(
+        (none.exit_code(), none.to_string().as_str()),
+        (69, "553 5.1.3 <joe%@corp.example>... Hostname required")
+    );
+    assert_eq!(world.queued().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_serves_so_it_is_dropped_and_taken_at_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = tree(directory.path());
+    let paths = config().paths;
+    let submitted =
+        submit(&root, &paths, &request("alice", &["nobody"]), &mut b"Subject: x\n\nlate\n".as_slice());
+    assert!(matches!(submitted.unwrap(), Submitted::Dropped { .. }));
+    let mut world = World::start_in(root, |_| {}).await;
+    world.event(|event| matches!(event, Event::DropTaken { .. }).then_some(())).await;
+    let (envelope, text) = world.next_message().await;
+    assert_eq!(envelope.recipients[0].address.to_string(), "nobody@gw.corp.example");
+    assert!(text.ends_with("\r\n\r\nlate\r\n"), "{text}");
+    assert_eq!(std::fs::read_dir(world.drop_directory()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_control_socket_answers() {
+    let world = World::start().await;
+    hand_in(&world, request("alice", &["alice"]), "\nx\n").await.unwrap();
+    hand_in(&world, request("alice", &["root"]), "\nx\n").await.unwrap();
+    let socket = unix::bind(&world.root.path(&world.config.paths.control_socket), 0o666).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let facts = Facts {
+        role: world.config.role,
+        hostname: "gw.corp.example".into(),
+        since: Timestamp(0),
+        listening: Vec::new(),
+        queue: world.queue.clone(),
+        server: world.server.handle(),
+    };
+    tokio::spawn(control::serve(UnixListener::from_std(socket).unwrap(), facts));
+    let (root, paths) = (world.root.clone(), world.config.paths.clone());
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut client = Client::connect(&root, &paths).unwrap();
+        let status = client.status().unwrap();
+        client.flush().unwrap();
+        client.scan_drop().unwrap();
+        let all = client.queue_list(None, None).unwrap().map(Result::unwrap).count();
+        let one = Client::connect(&root, &paths).unwrap().queue_list(None, Some(1)).unwrap();
+        (status.queued, all, one.map(Result::unwrap).count())
+    });
+    assert_eq!(timeout(DEADLINE, asked).await.unwrap().unwrap(), (2, 2, 1));
+}
