@@ -76,3 +76,6 @@ pub struct Unreadable {
     /// What is wrong.
     pub reason: String,
 }
+
+#[cfg(test)]
+mod tests;
