@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn preference_decides() {
-        let cases: [(&[(u16, &str)], Result<&str, NoRoute>); 9] = [
+        type Case<'a> = (&'a [(u16, &'a str)], Result<&'a str, NoRoute>);
+        let cases: [Case<'_>; 9] = [
             (&[], Ok("d.example")),
             (&[(20, "b.example"), (10, "a.example")], Ok("a.example b.example")),
             (&[(10, "a.example"), (20, "a.example")], Ok("a.example")),

@@ -103,13 +103,14 @@ impl Connection {
         hello: &str,
         own_name: Option<&str>,
         timeouts: Timeouts,
-    ) -> Result<Self, NoSession> {
+    ) -> Result<Box<Self>, NoSession> {
         let connect = async { flatten(timeout(timeouts.connect, TcpStream::connect(address)).await) };
         let stream = connect.await.map_err(NoSession::Unreachable)?;
         stream.set_nodelay(true).map_err(NoSession::Unreachable)?;
         let session = Session::new(Hello { name: hello.to_owned(), lmtp: false });
         let peer = Peer { name, address };
-        let mut connection = Self { peer, used: 0, stream, session, input: Vec::new(), timeouts };
+        let input = Vec::new();
+        let mut connection = Box::new(Self { peer, used: 0, stream, session, input, timeouts });
         match connection.turn().await {
             Turn::Closed(closed) => {
                 connection.flush().await;
@@ -173,7 +174,7 @@ impl Connection {
     }
 
     /// Takes leave. The answer is waited for a short time only.
-    pub(super) async fn quit(mut self) {
+    pub(super) async fn quit(mut self: Box<Self>) {
         self.session.quit();
         self.turn().await;
     }

@@ -174,7 +174,7 @@ impl Remote {
     /// Hands the message over for the recipients that are still open.
     async fn send<B: Body>(
         &self,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         destination: &Destination,
         attempt: &mut Attempt,
         body: &(dyn Fn() -> B + Sync),

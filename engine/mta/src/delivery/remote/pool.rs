@@ -20,19 +20,19 @@ pub(super) struct Pool(Arc<Mutex<Idle>>);
 
 #[derive(Debug, Default)]
 struct Idle {
-    by_destination: BTreeMap<Destination, Vec<(u64, Connection)>>,
+    by_destination: BTreeMap<Destination, Vec<(u64, Box<Connection>)>>,
     count: usize,
     next: u64,
 }
 
 impl Pool {
     /// A connection to the destination; it may have been closed by the peer in the meantime.
-    pub(super) fn take(&self, destination: &Destination) -> Option<Connection> {
+    pub(super) fn take(&self, destination: &Destination) -> Option<Box<Connection>> {
         self.lock().remove(destination, None)
     }
 
     /// Keeps a connection for a while, then says QUIT. One too many says it at once.
-    pub(super) async fn put(&self, destination: Destination, connection: Connection) {
+    pub(super) async fn put(&self, destination: Destination, connection: Box<Connection>) {
         let kept = if connection.used < MAX_USES {
             self.lock().insert(&destination, connection)
         } else {
@@ -61,7 +61,11 @@ async fn expire(idle: Weak<Mutex<Idle>>, destination: Destination, number: u64) 
 }
 
 impl Idle {
-    fn insert(&mut self, destination: &Destination, connection: Connection) -> Result<u64, Connection> {
+    fn insert(
+        &mut self,
+        destination: &Destination,
+        connection: Box<Connection>,
+    ) -> Result<u64, Box<Connection>> {
         if self.count >= MAX_IDLE {
             return Err(connection);
         }
@@ -72,7 +76,7 @@ impl Idle {
     }
 
     /// Removes the connection of that number, or the last one that was put in.
-    fn remove(&mut self, destination: &Destination, number: Option<u64>) -> Option<Connection> {
+    fn remove(&mut self, destination: &Destination, number: Option<u64>) -> Option<Box<Connection>> {
         let waiting = self.by_destination.get_mut(destination)?;
         let at = match number {
             Some(number) => waiting.iter().position(|(found, _)| *found == number)?,

@@ -107,6 +107,10 @@ impl Host {
     }
 
     async fn send(&self, sender: &str, recipients: Vec<Recipient>) {
+        self.send_message(sender, recipients, MESSAGE).await;
+    }
+
+    async fn send_message(&self, sender: &str, recipients: Vec<Recipient>, message: &[u8]) {
         let envelope = Envelope {
             sender: sender.to_owned().try_into().unwrap(),
             recipients,
@@ -117,7 +121,7 @@ impl Host {
             envid: None,
         };
         let mut incoming = self.queue.begin();
-        incoming.write(MESSAGE).await.unwrap();
+        incoming.write(message).await.unwrap();
         incoming.commit(envelope).await.unwrap();
     }
 
@@ -212,4 +216,9 @@ async fn unknown_users_and_circles_come_back() {
     host.concluded(2).await;
     let mailbox = fs::read_to_string(host.tree.path("var/mail/carol")).unwrap();
     assert!(mailbox.contains("\nStatus: 5.1.1\n"), "{mailbox}");
+    let circling = b"Delivered-To: bob@corp.example\r\nSubject: round\r\n\r\nwords\r\n";
+    host.send_message("carol@corp.example", vec![recipient("bob@corp.example")], circling).await;
+    host.concluded(2).await;
+    let mailbox = fs::read_to_string(host.tree.path("var/mail/carol")).unwrap();
+    assert!(mailbox.contains("\nStatus: 5.4.6\n"), "{mailbox}");
 }
