@@ -4,9 +4,11 @@
 //! and durations are texts here. Must not know what a valid combination is: that is the model.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::schema::Document;
 
@@ -26,6 +28,11 @@ pub enum Host {
 
 impl Document for Host {
     const NAME: &'static str = "host";
+
+    fn kept() -> &'static OnceLock<Value> {
+        static KEPT: OnceLock<Value> = OnceLock::new();
+        &KEPT
+    }
 }
 
 impl Host {

@@ -34,7 +34,7 @@ pub fn read<T: Document>(text: &str) -> Result<Written<T>, Vec<Fault>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut faults: Vec<_> = errors.iter().map(|error| syntax(text, error)).collect();
     if errors.iter().all(is_duplicate) {
-        faults.extend(walk::faults(&json_schema::<T>(), &table));
+        faults.extend(walk::faults(json_schema::<T>(), &table));
     }
     if !faults.is_empty() {
         dismantle(table);

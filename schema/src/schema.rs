@@ -3,6 +3,8 @@
 //! Owns the export. schemars derives it from the types; here it becomes what editors and the reader need: no `null`
 //! (TOML has none), no formats of Rust's own, no unknown keys.
 
+use std::sync::OnceLock;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
@@ -12,10 +14,19 @@ use serde_json::{Map, Value, json};
 pub trait Document: DeserializeOwned + JsonSchema {
     /// The file's name without `.toml`: `host`.
     const NAME: &'static str;
+
+    /// Returns where the schema is kept once it is built: a static of the type's own, which a generic function
+    /// cannot have.
+    fn kept() -> &'static OnceLock<Value>;
 }
 
-/// Returns the JSON Schema of a language, the same each time.
-pub fn json_schema<T: Document>() -> Value {
+/// Returns the JSON Schema of a language, the same each time; built once per process, for it takes longer than a
+/// file takes to read.
+pub fn json_schema<T: Document>() -> &'static Value {
+    T::kept().get_or_init(build::<T>)
+}
+
+fn build<T: Document>() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let schema: Schema = settings.into_generator().into_root_schema_for::<T>();
     let mut value = schema.to_value();

@@ -4,9 +4,11 @@
 //! one file serves all. Must not know how a level does what a step says.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::host::{Host, OneOrMany};
 use crate::schema::Document;
@@ -46,6 +48,11 @@ pub struct Topology {
 
 impl Document for Topology {
     const NAME: &'static str = "topology";
+
+    fn kept() -> &'static OnceLock<Value> {
+        static KEPT: OnceLock<Value> = OnceLock::new();
+        &KEPT
+    }
 }
 
 /// A way to make the hosts of a topology real.

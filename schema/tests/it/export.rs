@@ -68,7 +68,14 @@ fn lacks(path: &str, schema: &Value, found: &mut Vec<String>) {
 #[test]
 fn every_property_is_described_and_every_object_closed() {
     let mut found = Vec::new();
-    lacks("host", &json_schema::<Host>(), &mut found);
-    lacks("topology", &json_schema::<Topology>(), &mut found);
+    lacks("host", json_schema::<Host>(), &mut found);
+    lacks("topology", json_schema::<Topology>(), &mut found);
     assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn a_schema_is_built_once() {
+    assert!(std::ptr::eq(json_schema::<Host>(), json_schema::<Host>()));
+    assert!(std::ptr::eq(json_schema::<Topology>(), json_schema::<Topology>()));
+    assert_ne!(json_schema::<Host>(), json_schema::<Topology>());
 }
