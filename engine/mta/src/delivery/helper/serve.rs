@@ -86,6 +86,9 @@ impl Server {
             MailboxFormat::Mbox => mailbox_group(owner.gid),
             MailboxFormat::Maildir => owner.gid,
         };
+        if self.config.mailboxes.format == MailboxFormat::Mbox {
+            self.rights.provide(&user.name, Uid::from_raw(owner.uid), Gid::from_raw(group));
+        }
         let file_name = unique_name(self.delivered, &self.config);
         let mut body =
             Message { pipe: File::from(pipe), channel: &mut self.channel, serial, complete: false };

@@ -110,6 +110,21 @@ async fn mailboxes_belong_to_their_users() {
 }
 
 #[tokio::test]
+async fn a_directory_that_is_roots_alone_will_do() {
+    let tree = Tree::new();
+    fs::create_dir_all(tree.path("var/mail")).unwrap();
+    fs::set_permissions(tree.path("var/mail"), fs::Permissions::from_mode(0o755)).unwrap();
+    let helper = tree.mbox();
+    for _ in 0..2 {
+        deliver(&helper, "bob", MESSAGE).await.unwrap();
+    }
+    let found = fs::metadata(tree.path("var/mail/bob")).unwrap();
+    let owner = if is_root() { 64001 } else { fs::metadata("/proc/self").unwrap().uid() };
+    assert_eq!((found.uid(), found.nlink(), found.mode() & 0o777), (owner, 1, 0o600));
+    assert_eq!(fs::read_dir(tree.path("var/mail")).unwrap().count(), 1);
+}
+
+#[tokio::test]
 async fn what_is_refused() {
     let tree = Tree::new();
     let helper = tree.mbox();
