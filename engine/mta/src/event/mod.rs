@@ -183,7 +183,7 @@ impl fmt::Display for Peer {
         match self {
             Peer::Network { name: Some(name), address } => write!(f, "{name} [{address}]"),
             Peer::Network { name: None, address } => write!(f, "[{address}]"),
-            Peer::Local { uid } => write!(f, "uid {uid}@localhost"),
+            Peer::Local { uid } => write!(f, "localhost (uid {uid})"),
         }
     }
 }

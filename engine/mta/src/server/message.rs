@@ -292,6 +292,14 @@ fn date() -> String {
     jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
 }
 
+/// Whether a name was at most given a domain, and no alias came into it.
+fn is_completion(from: &Address, to: &[Address]) -> bool {
+    match to {
+        [only] => only == from || (from.domain().is_none() && only.local() == from.local()),
+        _ => false,
+    }
+}
+
 struct Accepted {
     id: QueueId,
     size: u64,
@@ -311,7 +319,7 @@ impl Accepted {
             peer: arrival.peer.clone(),
         });
         for (from, to) in transaction.named {
-            if to.as_slice() != [from.clone()] {
+            if !is_completion(&from, &to) {
                 shared.events.emit(Event::Expanded { id, from, to });
             }
         }

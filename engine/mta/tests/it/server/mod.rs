@@ -1,6 +1,8 @@
 //! The server against real sockets and a real spool.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up fails it")]
 
 mod attacks;
+mod daemon;
 mod drop_directory;
 mod local;
 mod network;
