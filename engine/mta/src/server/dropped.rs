@@ -33,6 +33,8 @@ const FILES_PER_USER: u32 = 200;
 const SIZES_PER_USER: u64 = 8;
 /// Files taken in one look.
 const FILES: u32 = 2000;
+/// Names read in one look: what is beyond waits until there are fewer.
+const MAX_NAMES: usize = 100_000;
 /// The age at which a file without an end mark is taken to be given up.
 const GIVEN_UP: Duration = Duration::from_secs(24 * 3600);
 /// Octets handed to the queue at once.
@@ -105,6 +107,7 @@ impl Reader {
                 return false;
             }
         };
+        self.stuck.retain(|name| names.contains(name));
         let (mut quota, mut again) = (Quota::default(), false);
         for name in names.into_iter().filter(|name| name != ASIDE) {
             again |= self.visit(&name, &mut quota).await;
@@ -184,9 +187,9 @@ impl Reader {
 
 /// The names in the directory, sorted: what was dropped is taken in an order that can be repeated.
 fn names(directory: &Path) -> io::Result<Vec<String>> {
-    let entries = fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
-    let mut names: Vec<String> =
-        entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let entries = fs::read_dir(directory)?.take(MAX_NAMES);
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let mut names = entries.map(name).collect::<io::Result<Vec<_>>>()?;
     names.sort_unstable();
     Ok(names)
 }
