@@ -1,1 +1,167 @@
+use std::sync::Arc;
 
+use super::*;
+use crate::spool::tests::envelope;
+use crate::spool::tests::model::{Faults, ModelDisk};
+
+const SETTINGS: Settings = Settings {
+    first_retry: 300_000,
+    longest_retry: 3_600_000,
+    lifetime: 432_000_000,
+    per_destination: 20,
+    jobs: 100,
+};
+const OPTIONS: Options = Options { segment_size: 1 << 20, reserve: 0, memory: 1 << 20 };
+
+/// A clock that goes with the paused time of the test.
+fn clock() -> Clock {
+    let start = tokio::time::Instant::now();
+    Arc::new(move || Timestamp(1_000_000 + start.elapsed().as_millis() as u64))
+}
+
+fn open(disk: &ModelDisk) -> (Queue, Dispatcher, Recovery) {
+    let (spool, recovery) = Spool::on(Arc::new(disk.clone()), OPTIONS).unwrap();
+    let route = |address: &Address| Destination::Mx(address.domain_name().unwrap().clone());
+    Queue::over(spool, recovery, SETTINGS, Box::new(route), clock()).unwrap()
+}
+
+/// As another process would find it.
+fn reopen(disk: &ModelDisk) -> (ModelDisk, Queue, Dispatcher) {
+    let disk = ModelDisk::of(disk.files());
+    let (queue, dispatcher, recovery) = open(&disk);
+    assert_eq!(recovery.unreadable, []);
+    (disk, queue, dispatcher)
+}
+
+async fn send(queue: &Queue, recipients: u32, body: &[u8]) -> QueueId {
+    let mut incoming = queue.begin();
+    incoming.write(body).await.unwrap();
+    incoming.commit(envelope(recipients)).await.unwrap()
+}
+
+fn delivered() -> Attempt {
+    Attempt::Final(Outcome::Delivered { mailbox: "u".into() })
+}
+
+fn deferred() -> Attempt {
+    Attempt::Deferred { status: "4.4.1".into(), diagnostic: "refused".into(), unreachable: true }
+}
+
+async fn next(dispatcher: &mut Dispatcher) -> Job {
+    tokio::time::timeout(Duration::from_secs(30 * 86_400), dispatcher.next()).await.unwrap().unwrap()
+}
+
+async fn nothing(dispatcher: &mut Dispatcher) {
+    assert!(tokio::time::timeout(Duration::from_secs(10), dispatcher.next()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_handed_out_once_and_gone_when_it_is_done() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    let id = send(&queue, 2, b"hello\r\n").await;
+    let job = next(&mut dispatcher).await;
+    assert_eq!((job.id, job.size, job.expired, job.recipients.len()), (id, 7, false, 2));
+    assert_eq!(job.body.beginning(100).await.unwrap(), b"hello\r\n");
+    nothing(&mut dispatcher).await;
+    assert!(queue.list(None, 10).await.unwrap()[0].recipients[1].active);
+    let done = queue.finish(job, vec![(0, delivered()), (1, delivered())], None).await.unwrap();
+    assert_eq!(done, Finished { concluded: true, notice: None });
+    assert_eq!((queue.count(), queue.list(None, 10).await.unwrap()), (0, vec![]));
+    assert_eq!(reopen(&disk).1.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deferral_waits_is_listed_and_survives_a_restart() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    let id = send(&queue, 2, b"hello\r\n").await;
+    let job = next(&mut dispatcher).await;
+    let done = queue.finish(job, vec![(0, delivered()), (1, deferred())], None).await.unwrap();
+    assert!(!done.concluded);
+    nothing(&mut dispatcher).await;
+    let (_disk, queue, mut dispatcher) = reopen(&disk);
+    let listed = queue.list(None, 10).await.unwrap();
+    assert_eq!((listed.len(), listed[0].id, &listed[0].recipients[0].standing), (1, id, &Standing::Done));
+    let Standing::Deferred(wait) = &listed[0].recipients[1].standing else { panic!("{listed:?}") };
+    assert_eq!((wait.attempts, wait.status.as_str(), wait.diagnostic.as_str()), (1, "4.4.1", "refused"));
+    let job = next(&mut dispatcher).await;
+    assert_eq!((job.recipients[0].index, job.recipients[0].last.as_ref()), (1, Some(wait)));
+    assert_eq!(job.body.beginning(100).await.unwrap(), b"hello\r\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_flushes_at_once_deliver_once() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    send(&queue, 1, b"hello\r\n").await;
+    let job = next(&mut dispatcher).await;
+    queue.finish(job, vec![(0, deferred())], None).await.unwrap();
+    nothing(&mut dispatcher).await;
+    queue.flush();
+    queue.flush();
+    let job = next(&mut dispatcher).await;
+    queue.flush();
+    nothing(&mut dispatcher).await;
+    assert!(queue.finish(job, vec![(0, delivered())], None).await.unwrap().concluded);
+    nothing(&mut dispatcher).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_dropped_comes_again() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    let id = send(&queue, 1, b"hello\r\n").await;
+    drop(next(&mut dispatcher).await);
+    nothing(&mut dispatcher).await;
+    assert_eq!(next(&mut dispatcher).await.id, id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_is_delivered_after_what_it_tells_of() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    send(&queue, 1, b"hello\r\n").await;
+    let job = next(&mut dispatcher).await;
+    let failed = Outcome::Failed { status: "5.1.1".into(), diagnostic: "no".into(), notice: None };
+    let notice = Notice { envelope: envelope(1), octets: b"returned\r\n".to_vec() };
+    let done = queue.finish(job, vec![(0, Attempt::Final(failed))], Some(notice)).await.unwrap();
+    assert!(done.concluded);
+    let job = next(&mut dispatcher).await;
+    assert_eq!(Some(job.id), done.notice);
+    assert_eq!(job.body.beginning(100).await.unwrap(), b"returned\r\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_handed_out_to_be_returned() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    send(&queue, 1, b"hello\r\n").await;
+    let mut attempts = 0;
+    loop {
+        let job = next(&mut dispatcher).await;
+        if job.expired {
+            assert_eq!(job.recipients[0].last.as_ref().map(|last| last.attempts), Some(attempts));
+            break;
+        }
+        attempts += 1;
+        queue.finish(job, vec![(0, deferred())], None).await.unwrap();
+    }
+    assert!(attempts > 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_waits_for_the_disk_and_is_not_forgotten() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    send(&queue, 1, b"hello\r\n").await;
+    let job = next(&mut dispatcher).await;
+    disk.set(Faults { read_only: true, ..Faults::default() });
+    let finishing = queue.clone();
+    let finish = tokio::spawn(async move { finishing.finish(job, vec![(0, delivered())], None).await });
+    nothing(&mut dispatcher).await;
+    assert!(!finish.is_finished());
+    disk.set(Faults::default());
+    assert!(finish.await.unwrap().unwrap().concluded);
+    assert_eq!(reopen(&disk).1.count(), 0);
+}

@@ -78,4 +78,4 @@ pub struct Unreadable {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,180 @@
+use super::*;
 
+const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+const SETTINGS: Settings = Settings {
+    first_retry: 5 * MINUTE,
+    longest_retry: HOUR,
+    lifetime: 120 * HOUR,
+    per_destination: 8,
+    jobs: 100,
+};
+
+fn mx(name: &str) -> Destination {
+    Destination::Mx(name.parse().unwrap())
+}
+
+fn to(name: &str) -> Vec<Entering> {
+    vec![Entering { index: 0, destination: mx(name), attempts: 0, next: Timestamp(0) }]
+}
+
+fn schedule(settings: Settings, messages: &[(u64, &str)]) -> Schedule {
+    let mut schedule = Schedule::new(settings);
+    for (id, name) in messages {
+        schedule.add(Timestamp(0), QueueId(*id), Timestamp(0), false, to(name));
+    }
+    schedule
+}
+
+/// Runs until nothing is left or `until`; `serve` says how each attempt ends. Returns what was tried when.
+fn simulate(
+    schedule: &mut Schedule,
+    until: u64,
+    mut serve: impl FnMut(u64, &Pick) -> Option<Behaviour>,
+) -> Vec<(u64, Pick)> {
+    let (mut now, mut seen) = (0, Vec::new());
+    let mut attempts: HashMap<QueueId, u32> = HashMap::new();
+    loop {
+        while let Some(pick) = schedule.next(Timestamp(now)) {
+            let count = attempts.entry(pick.id).or_default();
+            *count += 1;
+            let again = schedule.retry_at(Timestamp(now), *count, 0);
+            let (ending, behaviour) = match serve(now, &pick) {
+                None => (Ending::Done, Behaviour::Answered),
+                Some(behaviour) => (Ending::Again { attempts: *count, next: again }, behaviour),
+            };
+            let endings: Vec<(u32, Ending)> = pick.recipients.iter().map(|&index| (index, ending)).collect();
+            schedule.finish(Timestamp(now), &pick, &endings, behaviour, 0);
+            seen.push((now, pick));
+        }
+        match schedule.wakes_at() {
+            Some(Timestamp(at)) if at <= until => now = at.max(now),
+            _ => return seen,
+        }
+    }
+}
+
+#[test]
+fn waits_double_up_to_the_longest_and_end_with_the_lifetime() {
+    let mut one = schedule(SETTINGS, &[(1, "a.example")]);
+    let seen = simulate(&mut one, 200 * HOUR, |_, pick| (!pick.expired).then_some(Behaviour::Answered));
+    let minutes: Vec<u64> = seen.iter().take(7).map(|(at, _)| at / MINUTE).collect();
+    assert_eq!(minutes, [0, 5, 15, 35, 75, 135, 195]);
+    let (at, last) = seen.last().unwrap();
+    assert!(last.expired);
+    assert_eq!(*at, SETTINGS.lifetime);
+    assert_eq!(seen.iter().filter(|(_, pick)| pick.expired).count(), 1);
+    assert_eq!(one.count(), 0);
+    assert_eq!(one.wakes_at(), None);
+}
+
+#[test]
+fn jitter_shortens_a_wait_by_a_fifth_at_most() {
+    let schedule = schedule(SETTINGS, &[]);
+    for random in (0..2000).map(|n| n * 7919) {
+        let Timestamp(at) = schedule.retry_at(Timestamp(0), 1, random);
+        assert!((4 * MINUTE..=5 * MINUTE).contains(&at), "{at}");
+    }
+}
+
+#[test]
+fn destinations_take_turns() {
+    let messages: Vec<(u64, &str)> =
+        (0..50).map(|id| (id, "big.example")).chain([(90, "small.example"), (91, "other.example")]).collect();
+    let mut schedule = schedule(SETTINGS, &messages);
+    let first: Vec<u64> = (0..4).map(|_| schedule.next(Timestamp(0)).unwrap().id.0).collect();
+    assert_eq!(first, [0, 90, 91, 1]);
+}
+
+#[test]
+fn no_more_jobs_than_a_destination_and_the_whole_may_have() {
+    let messages: Vec<(u64, &str)> = (0..50).map(|id| (id, "a.example")).collect();
+    let mut one = schedule(SETTINGS, &messages);
+    let first: Vec<Pick> = std::iter::from_fn(|| one.next(Timestamp(0))).collect();
+    assert_eq!(first.len() as u32, FIRST_WINDOW);
+    for pick in &first {
+        one.finish(Timestamp(1), pick, &[(0, Ending::Done)], Behaviour::Answered, 0);
+    }
+    assert_eq!(std::iter::from_fn(|| one.next(Timestamp(1))).count() as u32, SETTINGS.per_destination);
+
+    let mut few = schedule(Settings { jobs: 2, ..SETTINGS }, &messages);
+    assert_eq!(std::iter::from_fn(|| few.next(Timestamp(0))).count(), 2);
+}
+
+#[test]
+fn a_dead_destination_is_probed_and_delays_nobody() {
+    let messages: Vec<(u64, &str)> =
+        (0..1000).map(|id| (id, if id % 2 == 0 { "dead.example" } else { "live.example" })).collect();
+    let mut schedule = schedule(SETTINGS, &messages);
+    let dead = mx("dead.example");
+    let seen = simulate(&mut schedule, 10 * HOUR, |_, pick| {
+        (pick.destination == dead).then_some(Behaviour::Unreachable)
+    });
+    let live = seen.iter().filter(|(at, pick)| *at == 0 && pick.destination != dead).count();
+    assert_eq!(live, 500);
+    // One at a time, at doubling intervals: 0, 5, 15, 35, 75, then hourly.
+    assert_eq!(seen.len() - live, 13);
+}
+
+#[test]
+fn all_next_hops_down_for_five_days_and_everything_is_given_up_once() {
+    let messages: Vec<(u64, &str)> = (0..200).map(|id| (id, "dead.example")).collect();
+    let mut schedule = schedule(SETTINGS, &messages);
+    let seen =
+        simulate(&mut schedule, 200 * HOUR, |_, pick| (!pick.expired).then_some(Behaviour::Unreachable));
+    let mut expired: Vec<u64> =
+        seen.iter().filter(|(_, pick)| pick.expired).map(|(_, pick)| pick.id.0).collect();
+    expired.sort_unstable();
+    assert_eq!(expired, (0..200).collect::<Vec<u64>>());
+    assert_eq!((schedule.count(), schedule.jobs(), schedule.wakes_at()), (0, 0, None));
+}
+
+#[test]
+fn a_host_that_comes_back_gets_everything() {
+    let messages: Vec<(u64, &str)> = (0..300).map(|id| (id, "back.example")).collect();
+    let mut schedule = schedule(SETTINGS, &messages);
+    let seen =
+        simulate(&mut schedule, 60 * HOUR, |now, _| (now < 50 * HOUR).then_some(Behaviour::Unreachable));
+    assert_eq!(schedule.count(), 0);
+    assert!(seen.iter().all(|(at, _)| *at <= 52 * HOUR));
+}
+
+#[test]
+fn what_is_old_is_tried_once_after_a_long_sleep() {
+    let mut schedule = Schedule::new(SETTINGS);
+    let now = Timestamp(500 * HOUR);
+    schedule.add(now, QueueId(1), Timestamp(0), false, to("a.example"));
+    let pick = schedule.next(now).unwrap();
+    assert!(!pick.expired);
+    let again = Ending::Again { attempts: 1, next: Timestamp(501 * HOUR) };
+    schedule.finish(now, &pick, &[(0, again)], Behaviour::Answered, 0);
+    assert!(schedule.next(now).unwrap().expired);
+}
+
+#[test]
+fn two_flushes_try_once() {
+    let mut schedule = schedule(SETTINGS, &[(1, "a.example")]);
+    let now = Timestamp(0);
+    let pick = schedule.next(now).unwrap();
+    let again = Ending::Again { attempts: 1, next: Timestamp(5 * MINUTE) };
+    schedule.finish(now, &pick, &[(0, again)], Behaviour::Unreachable, 0);
+    assert_eq!(schedule.next(Timestamp(1)), None);
+    schedule.flush(Timestamp(1));
+    schedule.flush(Timestamp(1));
+    assert!(schedule.next(Timestamp(1)).is_some());
+    schedule.flush(Timestamp(2));
+    assert_eq!(schedule.next(Timestamp(2)), None);
+}
+
+#[test]
+fn recipients_of_one_destination_go_together_and_what_is_held_stays() {
+    let mut schedule = Schedule::new(SETTINGS);
+    let names = ["a.example", "b.example", "a.example"];
+    let entering = |(index, name): (usize, &&str)| Entering { index: index as u32, ..to(name)[0].clone() };
+    let who: Vec<Entering> = names.iter().enumerate().map(entering).collect();
+    schedule.add(Timestamp(0), QueueId(1), Timestamp(0), false, who.clone());
+    schedule.add(Timestamp(0), QueueId(2), Timestamp(0), true, who);
+    let picks: Vec<Vec<u32>> =
+        std::iter::from_fn(|| schedule.next(Timestamp(0))).map(|pick| pick.recipients).collect();
+    assert_eq!(picks, [vec![0, 2], vec![1]]);
+}

@@ -1,7 +1,7 @@
 //! The spool on a disk that forgets, and on the real one.
 
 mod crash;
-mod model;
+pub mod model;
 mod usage;
 
 use std::sync::Arc;
