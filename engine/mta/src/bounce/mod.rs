@@ -38,6 +38,15 @@ pub struct Stamp {
     pub random: u64,
 }
 
+/// Who reads a notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader<'a> {
+    /// What `To:` shows.
+    pub address: &'a Address,
+    /// The postmaster, since the sender cannot be told.
+    pub is_postmaster: bool,
+}
+
 /// The message that a notice is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Original<'a> {

@@ -4,21 +4,23 @@ use std::fmt::Write;
 
 use mailstack_smtp::address::Address;
 
-use super::{Action, Fate, MAX_RETURNED, MAX_RETURNED_HEADER, Original, Reporter, Said, Stamp, words};
+use super::{
+    Action, Fate, MAX_RETURNED, MAX_RETURNED_HEADER, Original, Reader, Reporter, Said, Stamp, words,
+};
 use crate::message::{Origin, Ret, Timestamp};
 
-/// The whole notice, lines ended by CRLF. `to` is what `To:` shows.
+/// The whole notice, lines ended by CRLF.
 pub fn render(
     reporter: &Reporter,
     stamp: Stamp,
-    to: &Address,
+    reader: Reader<'_>,
     original: &Original<'_>,
     fates: &[Fate<'_>],
 ) -> Vec<u8> {
-    let (kind, returned) = returned_part(original);
-    let text = words::text(reporter, original, fates, kind == "message/rfc822");
+    let (kind, returned) = returned_part(original, reader);
+    let text = words::text(reporter, reader, original, fates, kind == "message/rfc822");
     let boundary = boundary(reporter, stamp, returned);
-    let mut notice = header(reporter, stamp, to, original, fates);
+    let mut notice = header(reporter, stamp, reader, fates);
     let encoding = encoding(text.as_bytes()).max(encoding(returned));
     let _ = write!(
         notice,
@@ -48,25 +50,20 @@ pub(super) fn date(at: Timestamp) -> String {
     at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
-fn header(
-    reporter: &Reporter,
-    stamp: Stamp,
-    to: &Address,
-    original: &Original<'_>,
-    fates: &[Fate<'_>],
-) -> String {
+fn header(reporter: &Reporter, stamp: Stamp, reader: Reader<'_>, fates: &[Fate<'_>]) -> String {
     let failed = fates.iter().any(|fate| fate.action == Action::Failed);
-    let (subject, kind) = match (failed, original.envelope.sender.address()) {
-        (true, Some(_)) => ("Undelivered mail returned to sender", "failure"),
-        (true, None) => ("Postmaster notice: a report could not be delivered", "postmaster-notification"),
+    let (subject, kind) = match (failed, reader.is_postmaster) {
+        (true, false) => ("Undelivered mail returned to sender", "failure"),
+        (true, true) => ("Postmaster notice: a sender could not be told", "postmaster-notification"),
         (false, _) => ("Your message was delivered", "notification"),
     };
     // RFC 3834 5; the word in the comment is Sendmail's.
     format!(
-        "Date: {}\r\nFrom: Mail Delivery Subsystem <MAILER-DAEMON@{}>\r\nTo: <{to}>\r\nSubject: {subject}\r\n\
+        "Date: {}\r\nFrom: Mail Delivery Subsystem <MAILER-DAEMON@{}>\r\nTo: <{}>\r\nSubject: {subject}\r\n\
          Message-ID: <{}.{:016x}@{}>\r\nAuto-Submitted: auto-replied ({kind})\r\n",
         date(stamp.now),
         reporter.domain,
+        reader.address,
         stamp.now.0,
         stamp.random,
         reporter.hostname
@@ -111,10 +108,10 @@ fn close(notice: String, returned: &[u8], boundary: &str) -> Vec<u8> {
     notice
 }
 
-/// What of the message goes back: all of it, or its header (RFC 3461 4.3; a report of a report: its header).
-fn returned_part<'a>(original: &Original<'a>) -> (&'static str, &'a [u8]) {
+/// What of the message goes back: all of it, or its header (RFC 3461 4.3; the postmaster: its header).
+fn returned_part<'a>(original: &Original<'a>, reader: Reader<'_>) -> (&'static str, &'a [u8]) {
     let octets = original.octets;
-    let whole = original.envelope.ret != Some(Ret::Headers) && original.envelope.sender.address().is_some();
+    let whole = original.envelope.ret != Some(Ret::Headers) && !reader.is_postmaster;
     if whole && octets.len() <= MAX_RETURNED {
         return ("message/rfc822", octets);
     }

@@ -47,7 +47,8 @@ const MESSAGE: &[u8] = b"From: a@corp.example\r\nSubject: hi\r\n\r\nOne line\r\n
 
 fn notice(envelope: &Envelope, fates: &[Fate<'_>], octets: &[u8]) -> Vec<u8> {
     let to = address("a@corp.example");
-    render(&reporter(), stamp(), &to, &Original { envelope, octets }, fates)
+    let reader = Reader { address: &to, is_postmaster: envelope.sender == ReversePath::Null };
+    render(&reporter(), stamp(), reader, &Original { envelope, octets }, fates)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Action, Fate, Original, Reporter, Said};
+use super::{Action, Fate, Original, Reader, Reporter, Said};
 use crate::message::Origin;
 
 /// Meanings by RFC 3463 subject and detail; the first that the status begins with counts.
@@ -25,12 +25,13 @@ const MEANINGS: &[(&str, &str)] = &[
 /// The whole text, lines ended by CRLF.
 pub(super) fn text(
     reporter: &Reporter,
+    reader: Reader<'_>,
     original: &Original<'_>,
     fates: &[Fate<'_>],
     returned: bool,
 ) -> String {
     let mut text = format!("This is the mail system of {}.\n\n", reporter.hostname);
-    text.push_str(opening(original, fates));
+    text.push_str(opening(reader, fates));
     for fate in fates {
         let _ = writeln!(text, "\n{}", one(fate).trim_end());
     }
@@ -46,15 +47,15 @@ pub(super) fn text(
     text.replace('\n', "\r\n")
 }
 
-fn opening(original: &Original<'_>, fates: &[Fate<'_>]) -> &'static str {
+fn opening(reader: Reader<'_>, fates: &[Fate<'_>]) -> &'static str {
     if !fates.iter().any(|fate| fate.action == Action::Failed) {
         return "Your message was delivered, as you asked to be told:\n";
     }
-    match original.envelope.sender.address() {
-        Some(_) => "Your message could not be delivered to everybody. It will not be tried again for:\n",
-        None => {
-            "A report about an undelivered message could itself not be delivered.\n\
-             You get it as the postmaster; nobody else is told. It was for:\n"
+    match reader.is_postmaster {
+        false => "Your message could not be delivered to everybody. It will not be tried again for:\n",
+        true => {
+            "A message could not be delivered, and its sender could not be told.\n\
+             You get this as the postmaster; nobody else is told. It was for:\n"
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The notice of a job: whom it goes to, and that it goes to somebody who is there.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use mailstack_policy::{Client, Here, RecipientVerdict, Refusal};
 use mailstack_smtp::address::Address;
 
 use super::manager::{Context, Ending, fate, now, random};
-use crate::bounce::{self, Addressee, Cause, Fate, MAX_RETURNED, Original, Reporter, Stamp};
+use crate::bounce::{self, Addressee, Cause, Fate, MAX_RETURNED, Original, Reader, Reporter, Stamp};
 use crate::event::Event;
 use crate::queue::Job;
 use crate::spool::Notice;
@@ -42,15 +44,18 @@ fn compose(
     fates: &[Fate<'_>],
 ) -> Option<Notice> {
     let stamp = Stamp { now: now(), random: random() };
-    let render = |to: &Address| bounce::render(&reporter(context), stamp, to, original, fates);
+    let render = |address, is_postmaster| {
+        let reader = Reader { address, is_postmaster };
+        bounce::render(&reporter(context), stamp, reader, original, fates)
+    };
     if let Addressee::Sender(sender) = addressee
         && let Some(to) = mailboxes(context, &sender)
     {
-        let octets = render(&sender);
+        let octets = render(&sender, false);
         return Some(Notice { envelope: bounce::sender_notice(to, stamp.now, &octets), octets });
     }
     let (postmaster, to) = postmaster(context)?;
-    let octets = render(&postmaster);
+    let octets = render(&postmaster, true);
     Some(Notice { envelope: bounce::postmaster_notice(to, stamp.now, &octets), octets })
 }
 
@@ -71,7 +76,9 @@ fn postmaster(context: &Context) -> Option<(Address, Vec<Address>)> {
 
 /// What an address stands for here, aliases expanded; None where nobody is behind it.
 fn mailboxes(context: &Context, address: &Address) -> Option<Vec<Address>> {
-    let (here, client) = (Here::named(&context.hostname), Client::Local { uid: 0 });
+    // As a client that may send anywhere, yet is told of who is not there.
+    let client = Client::Network { addr: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let here = Here::named(&context.hostname);
     let exists = |name: &str| context.users.by_name(name).is_ok_and(|user| user.is_some());
     match mailstack_policy::recipient(&context.config.rules, here, &client, address, &exists) {
         RecipientVerdict::Deliver(expanded) => Some(expanded.into_iter().map(|one| one.address).collect()),

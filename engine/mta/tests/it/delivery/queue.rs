@@ -222,3 +222,15 @@ async fn unknown_users_and_circles_come_back() {
     let mailbox = fs::read_to_string(host.tree.path("var/mail/carol")).unwrap();
     assert!(mailbox.contains("\nStatus: 5.4.6\n"), "{mailbox}");
 }
+
+#[tokio::test]
+async fn the_postmaster_hears_of_a_sender_who_is_not_there() {
+    let refuse = vec![("no", 550, "5.1.1 no such user")];
+    let sink = Sink::start(Plan { refuse, ..Plan::default() }).await;
+    let mut host = Host::start(&sink, true);
+    host.send("ghost@corp.example", vec![recipient("no@far.example")]).await;
+    host.concluded(2).await;
+    let mailbox = fs::read_to_string(host.tree.path("var/mail/root")).unwrap();
+    assert!(mailbox.contains("\nSubject: Postmaster notice: a sender could not be told\n"), "{mailbox}");
+    assert_eq!(host.queue.count(), 0);
+}
