@@ -319,3 +319,28 @@ fn as_written(shared: &Shared, to: &Address) -> Expanded {
     let address = to.with_domain(Some(to.domain().cloned().unwrap_or_else(own)));
     Expanded { address, expanded_from: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_user_cannot_use_up_a_look() {
+        let mut quota = Quota::default();
+        let admitted = (0..FILES).filter(|_| quota.admit(1000, 1, 100)).count();
+        assert_eq!(admitted, FILES_PER_USER as usize);
+        assert!(quota.admit(1001, 800, 100));
+        assert!(!quota.admit(1001, 1, 100), "octets count too");
+        let others = (2000..9000).filter(|uid| quota.admit(*uid, 1, 100)).count();
+        assert_eq!(others, (FILES - FILES_PER_USER - 1) as usize);
+    }
+
+    #[test]
+    fn nothing_moved_aside_replaces_another() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("a.1")).unwrap();
+        assert_eq!(free_name(dir.path(), "a"), dir.path().join("a.2"));
+        assert_eq!(free_name(dir.path(), "b"), dir.path().join("b"));
+    }
+}
