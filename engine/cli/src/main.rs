@@ -1,1 +1,69 @@
-fn main() {}
+//! The `mailstack` command; also answers to `sendmail`, `mailq` and `newaliases`.
+//!
+//! Owns the command line, and the only place where errors become words ([`words`]). standard output is data,
+//! standard error is talk.
+
+mod args;
+mod commands;
+mod declaration;
+mod exit;
+mod failure;
+mod host;
+mod personality;
+mod progress;
+mod prover;
+mod table;
+mod words;
+
+use std::io::Write;
+use std::panic;
+use std::process::ExitCode;
+
+use anstream::{ColorChoice, eprintln};
+use clap::Parser;
+
+use crate::args::{Cli, Color};
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or(String::new(), |place| format!(" at {place}"));
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+        eprintln!("{}", words::bug(&format!("{text}{place}")));
+    }));
+    panic::catch_unwind(dispatch).unwrap_or_else(|_| Exit::Bug.into())
+}
+
+fn dispatch() -> ExitCode {
+    if let Some(ended) = personality::dispatch() {
+        return ended;
+    }
+    let cli = Cli::parse();
+    match cli.global.color {
+        Color::Auto => {}
+        Color::Always => ColorChoice::Always.write_global(),
+        Color::Never => ColorChoice::Never.write_global(),
+    }
+    end(commands::run(cli))
+}
+
+fn end(result: Result<Exit, Failure>) -> ExitCode {
+    let exit = match result {
+        // Standard output may be full or closed only now.
+        Ok(exit) => match std::io::stdout().flush() {
+            Ok(()) => exit,
+            Err(_) => Exit::Unable,
+        },
+        Err(failure) => {
+            let (text, exit) = words::failure(&failure);
+            if !text.is_empty() {
+                eprintln!("{text}");
+            }
+            exit
+        }
+    };
+    exit.into()
+}

@@ -1,0 +1,197 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use mailstack_schema::host::Role;
+
+use crate::exit;
+
+/// One typed TOML file per host, one command, and a mail transfer agent that is proven before it goes live.
+#[derive(Debug, Parser)]
+#[command(name = "mailstack", version, after_help = exit::HELP, max_term_width = 100)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The directory that stands for `/`
+    #[arg(long, global = true, env = "MAILSTACK_ROOT", default_value = "/", value_name = "DIR")]
+    pub root: PathBuf,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a starter host.toml
+    Init {
+        /// The role of the host
+        #[arg(value_enum)]
+        role: RoleArgument,
+    },
+    /// Say all that is wrong with declarations
+    Check {
+        /// The declarations
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what an apply would change, and why
+    Plan {
+        /// The declaration
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// End with 3 when there are changes
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Write the generation into a directory, and print its digest
+    Build {
+        /// The declaration
+        file: PathBuf,
+        /// The directory: a new one, an empty one, or an earlier build
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+    },
+    /// Make the host what the declaration says
+    Apply {
+        /// The declaration
+        file: PathBuf,
+        /// Options of all that changes what runs
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Go back to the generation that was live before
+    Rollback {
+        /// Go to this one: the beginning of its digest
+        #[arg(long, value_name = "DIGEST")]
+        to: Option<String>,
+        /// Options of all that changes what runs
+        #[command(flatten)]
+        change: Change,
+    },
+    /// List the generations of the host
+    Generations {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what runs, what is wrong, and what to do about it
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of a file
+    Schema {
+        /// Which file
+        #[arg(value_enum, default_value_t = Language::Host)]
+        language: Language,
+    },
+    /// Run the MTA in the foreground
+    Run {
+        /// The MTA's configuration [default: that of the live generation]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// End when there is nothing to do
+        #[arg(long)]
+        exit_when_idle: bool,
+        /// Leave the session of the terminal
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+    /// End the MTA
+    Stop {
+        /// Wait for a lock that another command holds
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Look at the queue
+    Queue {
+        /// What to do
+        #[command(subcommand)]
+        command: QueueCommand,
+    },
+}
+
+/// Options of all that changes what runs.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Change {
+    /// Wait for a lock that another command holds
+    #[arg(long)]
+    pub wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with the queue.
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// List the messages
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try all that waits now
+    Flush,
+}
+
+/// A role, as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleArgument {
+    /// All mail of the host goes to a mail host
+    Nullclient,
+    /// Message submission only
+    Msp,
+    /// An MTA for the programs of this host
+    Loopback,
+    /// A border relay
+    Gateway,
+}
+
+impl From<RoleArgument> for Role {
+    fn from(role: RoleArgument) -> Self {
+        match role {
+            RoleArgument::Nullclient => Role::Nullclient,
+            RoleArgument::Msp => Role::Msp,
+            RoleArgument::Loopback => Role::Loopback,
+            RoleArgument::Gateway => Role::Gateway,
+        }
+    }
+}
+
+/// A language that has a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// host.toml
+    Host,
+    /// topology.toml
+    Topology,
+}

@@ -1,0 +1,100 @@
+//! `mailstack apply`, `rollback` and `stop`: all that changes what runs.
+
+use std::path::Path;
+
+use anstream::eprintln;
+use mailstack_deploy::apply::{self, Apply, Cause, Done, Journal, Proof, Wanted};
+use mailstack_deploy::build::contents;
+use mailstack_deploy::generation::{Contents, StoreError, Stored};
+use mailstack_deploy::plan::Plan;
+use mailstack_runtime::Paths;
+use serde::Serialize;
+
+use crate::args::Change;
+use crate::declaration::Declaration;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::host::HostTree;
+use crate::progress::Progress;
+use crate::prover::PolicyProver;
+
+/// What an apply did, as `--json` has it.
+#[derive(Serialize)]
+struct Report<'a> {
+    changed: bool,
+    plan: &'a Plan,
+    pid: Option<u32>,
+    /// None: the generation was live already.
+    proof: Option<&'static str>,
+}
+
+/// Makes the host what a declaration says.
+pub fn apply(host: &HostTree, file: &Path, change: Change) -> Result<Exit, Failure> {
+    let declaration = Declaration::read(file)?;
+    let paths = declaration.model.runtime_config().paths;
+    let make = |live: Option<&Stored>| make(&declaration, live);
+    go(host, &paths, &Wanted::Made(&make), change)
+}
+
+/// Goes back to a generation.
+pub fn rollback(host: &HostTree, to: Option<&str>, change: Change) -> Result<Exit, Failure> {
+    let paths = host.live_paths()?.ok_or(StoreError::NoPrevious)?;
+    go(host, &paths, &Wanted::Stored(to), change)
+}
+
+/// What an apply of a file would do.
+pub fn preview(host: &HostTree, file: &Path) -> Result<Plan, Failure> {
+    let declaration = Declaration::read(file)?;
+    let activator = host.activator(&declaration.model.runtime_config().paths);
+    let make = |live: Option<&Stored>| make(&declaration, live);
+    let apply = Apply { root: &host.root, activator: activator.as_ref(), prover: &PolicyProver, wait: false };
+    Ok(apply.preview(&Wanted::Made(&make))?)
+}
+
+/// Ends the MTA.
+pub fn stop(host: &HostTree, wait: bool) -> Result<Exit, Failure> {
+    let Some(paths) = host.live_paths()? else {
+        eprintln!("nothing was ever applied below {}", host.root.display());
+        return Ok(Exit::Done);
+    };
+    let ran = apply::stop(&host.root, host.activator(&paths).as_ref(), wait)?;
+    eprintln!("{}", if ran { "the MTA has ended" } else { "the MTA does not run" });
+    Ok(Exit::Done)
+}
+
+fn make(declaration: &Declaration, live: Option<&Stored>) -> Result<Contents, Cause> {
+    contents(&declaration.model, &declaration.source, live).map_err(|error| Cause::Build(Box::new(error)))
+}
+
+fn go(host: &HostTree, paths: &Paths, wanted: &Wanted<'_>, change: Change) -> Result<Exit, Failure> {
+    let activator = host.activator(paths);
+    let apply =
+        Apply { root: &host.root, activator: activator.as_ref(), prover: &PolicyProver, wait: change.wait };
+    let progress = Progress::new();
+    let mut listener = |event| progress.take(&event);
+    let done = apply.run(wanted, &mut Journal::new(&mut listener))?;
+    drop(progress);
+    report(&done, change.json)
+}
+
+fn report(done: &Done, json: bool) -> Result<Exit, Failure> {
+    let pid = done.running.map(|running| running.pid).filter(|pid| *pid != 0);
+    if json {
+        let proof = done.proof.as_ref().map(|proof| match proof {
+            Proof::Ran { .. } => "ran",
+            Proof::PolicyOnly { .. } => "policy_only",
+        });
+        return super::print_json(&Report { changed: done.changed, plan: &done.plan, pid, proof });
+    }
+    let digest = done.plan.to.short();
+    if !done.changed {
+        eprintln!("nothing to do: generation {digest} is live");
+        return Ok(Exit::Done);
+    }
+    if let Some(Proof::Ran { probes }) = done.proof {
+        eprintln!("proven by {probes} probes");
+    }
+    let process = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+    eprintln!("generation {digest} is live{process}");
+    Ok(Exit::Done)
+}

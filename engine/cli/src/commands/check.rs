@@ -1,0 +1,84 @@
+//! `mailstack check`: all that is wrong with declarations.
+
+use std::path::{Path, PathBuf};
+
+use annotate_snippets::Level;
+use anstream::eprintln;
+use mailstack_prove::{Finding, Severity, findings};
+use serde::Serialize;
+
+use crate::declaration::Declaration;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::words::{self, FaultReport, Words};
+
+/// What is said of one file.
+#[derive(Serialize)]
+struct Report {
+    file: PathBuf,
+    /// What makes it no declaration.
+    faults: Vec<FaultReport>,
+    /// What it does wrong.
+    findings: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    severity: Severity,
+    message: String,
+    help: String,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+/// Checks files, and says all that is wrong with each.
+pub fn check(files: &[PathBuf], json: bool) -> Result<Exit, Failure> {
+    let mut worst = Exit::Done;
+    let mut reports = Vec::new();
+    for file in files {
+        let (report, exit) = check_one(file, json)?;
+        worst = worst.max(exit);
+        reports.push(report);
+    }
+    if json { super::print_json(&reports).map(|_| worst) } else { Ok(worst) }
+}
+
+fn check_one(file: &Path, json: bool) -> Result<(Report, Exit), Failure> {
+    let mut report = Report { file: file.to_owned(), faults: Vec::new(), findings: Vec::new() };
+    match Declaration::read(file) {
+        Ok(declaration) => {
+            report.findings = findings(&declaration.model.runtime_config()).into_iter().map(found).collect();
+            if !json {
+                report.findings.iter().for_each(|found| say(file, found));
+            }
+            let is_wrong = report.findings.iter().any(|found| found.severity == Severity::Error);
+            let exit = if is_wrong { Exit::Declaration } else { Exit::Done };
+            if !json && exit == Exit::Done {
+                eprintln!("{}: a {} that is well", file.display(), super::role(&declaration));
+            }
+            Ok((report, exit))
+        }
+        Err(invalid) => {
+            report.faults = words::reports(&invalid);
+            let (text, exit) = words::failure(&Failure::from(invalid));
+            if !json || report.faults.is_empty() {
+                eprintln!("{text}");
+            }
+            Ok((report, exit))
+        }
+    }
+}
+
+fn found(finding: Finding) -> Found {
+    let (severity, message) = (finding.severity(), finding.to_string());
+    Found { severity, message, help: words::finding_help(&finding).to_owned(), finding }
+}
+
+fn say(file: &Path, found: &Found) {
+    let level = match found.severity {
+        Severity::Warning => Level::WARNING,
+        Severity::Error => Level::ERROR,
+    };
+    let title = format!("{}: {}", file.display(), found.message);
+    eprintln!("{}", Words::new(title).help(found.help.as_str()).render(level));
+}

@@ -1,0 +1,63 @@
+//! The commands.
+
+mod activate;
+mod build;
+mod check;
+mod generations;
+mod plan;
+mod queue;
+mod run;
+mod status;
+
+use std::io::Write;
+
+use anstream::stdout;
+use mailstack_schema::host::Host;
+use mailstack_schema::topology::Topology;
+use mailstack_schema::{profiles, schema_text};
+use serde::Serialize;
+
+use crate::args::{Cli, Command, Language, QueueCommand};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::host::HostTree;
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Result<Exit, Failure> {
+    let host = || HostTree::below(&cli.global.root);
+    match cli.command {
+        Command::Init { role } => print(profiles::starter(role.into())),
+        Command::Schema { language: Language::Host } => print(&schema_text::<Host>()),
+        Command::Schema { language: Language::Topology } => print(&schema_text::<Topology>()),
+        Command::Check { files, json } => check::check(&files, json),
+        Command::Plan { file, json, exit_code } => plan::plan(&host()?, &file, json, exit_code),
+        Command::Build { file, output } => build::build(&file, &output),
+        Command::Apply { file, change } => activate::apply(&host()?, &file, change),
+        Command::Rollback { to, change } => activate::rollback(&host()?, to.as_deref(), change),
+        Command::Generations { json } => generations::generations(&host()?, json),
+        Command::Status { json } => status::status(&host()?, json),
+        Command::Run { config, exit_when_idle, detached } => {
+            run::run(&host()?, config, exit_when_idle, detached)
+        }
+        Command::Stop { wait } => activate::stop(&host()?, wait),
+        Command::Queue { command: QueueCommand::List { json } } => queue::list(&host()?, json),
+        Command::Queue { command: QueueCommand::Flush } => queue::flush(&host()?),
+    }
+}
+
+/// Prints data.
+fn print(text: &str) -> Result<Exit, Failure> {
+    write!(stdout(), "{text}")?;
+    Ok(Exit::Done)
+}
+
+/// Prints data as JSON.
+fn print_json(value: &impl Serialize) -> Result<Exit, Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(std::io::Error::from)?;
+    print(&(text + "\n"))
+}
+
+/// The role of a declaration, as it is written.
+fn role(declaration: &crate::declaration::Declaration) -> &'static str {
+    mailstack_deploy::build::role_name(declaration.model.role())
+}

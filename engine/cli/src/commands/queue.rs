@@ -1,0 +1,92 @@
+//! `mailstack queue`: what waits, and another try.
+
+use std::io::Write;
+
+use anstream::{eprintln, stdout};
+use mailstack_mta::control::{Client, Entry, EntryRecipient};
+use mailstack_mta::host::Root;
+use mailstack_mta::spool::Standing;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::host::HostTree;
+use crate::table::{table, time};
+
+/// Lists the queue.
+pub fn list(host: &HostTree, json: bool) -> Result<Exit, Failure> {
+    let entries = connect(host)?.queue_list(None, None)?;
+    if json {
+        // A queue may be long: one message at a time, in one array.
+        let mut out = stdout();
+        let mut first = true;
+        write!(out, "[")?;
+        for entry in entries {
+            let text = serde_json::to_string(&entry?).map_err(std::io::Error::from)?;
+            write!(out, "{}\n  {text}", if first { "" } else { "," })?;
+            first = false;
+        }
+        writeln!(out, "{}]", if first { "" } else { "\n" })?;
+        return Ok(Exit::Done);
+    }
+    let mut lines = Vec::new();
+    for entry in entries {
+        rows(&entry?, &mut lines);
+    }
+    if lines.is_empty() {
+        eprintln!("the queue is empty");
+        return Ok(Exit::Done);
+    }
+    lines.insert(0, ["ID", "SIZE", "ARRIVED", "FROM", "TO", "STATE"].map(str::to_owned).to_vec());
+    super::print(&table(&lines))
+}
+
+/// Has all that waits tried now.
+pub fn flush(host: &HostTree) -> Result<Exit, Failure> {
+    connect(host)?.flush()?;
+    Ok(Exit::Done)
+}
+
+/// A connection to the running MTA of a host.
+pub(super) fn connect(host: &HostTree) -> Result<Client, Failure> {
+    let paths = host.live_paths()?.ok_or(mailstack_deploy::generation::StoreError::NoPrevious)?;
+    Ok(Client::connect(&Root::new(&host.root), &paths)?)
+}
+
+/// One row per recipient; what is the same for all stands in the first.
+fn rows(entry: &Entry, lines: &mut Vec<Vec<String>>) {
+    for (at, recipient) in entry.recipients.iter().enumerate() {
+        let of_message = match at {
+            0 => [
+                entry.id.to_string(),
+                entry.size.to_string(),
+                time(entry.arrived.0 / 1000),
+                entry.sender.to_string(),
+            ],
+            _ => [const { String::new() }; 4],
+        };
+        let mut row = of_message.to_vec();
+        row.push(recipient.address.to_string());
+        row.push(state(entry, recipient));
+        lines.push(row);
+    }
+}
+
+fn state(entry: &Entry, recipient: &EntryRecipient) -> String {
+    if entry.held {
+        return "held".to_owned();
+    }
+    if recipient.active {
+        return "being tried".to_owned();
+    }
+    standing(&recipient.standing)
+}
+
+fn standing(standing: &Standing) -> String {
+    match standing {
+        Standing::Fresh => "not tried yet".to_owned(),
+        Standing::Done => "done".to_owned(),
+        Standing::Deferred(wait) => {
+            format!("next try {}: {}", time(wait.next.0 / 1000), wait.diagnostic)
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `mailstack status`: what runs, what is wrong, and what to do about it.
+
+use annotate_snippets::Level;
+use anstream::eprintln;
+use mailstack_deploy::status::{self, Status};
+use mailstack_mta::control::Status as Mta;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::host::HostTree;
+use crate::table::{ago, table};
+use crate::words::{self, Words};
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    host: Status,
+    good: bool,
+    /// What the running MTA says of itself.
+    mta: Option<Mta>,
+}
+
+/// Shows how a host is. Ends with 7 where something is wrong.
+pub fn status(host: &HostTree, json: bool) -> Result<Exit, Failure> {
+    // A configuration that cannot be read has drifted, which is said below.
+    let paths = host.live_paths().ok().flatten();
+    let activator = paths.map(|paths| host.activator(&paths));
+    let found = status::status(&host.root, activator.as_deref())?;
+    let mta = super::queue::connect(host).ok().and_then(|mut client| client.status().ok());
+    let good = found.is_good();
+    let exit = if good { Exit::Done } else { Exit::Unable };
+    let report = Report { host: found, good, mta };
+    if json {
+        super::print_json(&report)?;
+    } else {
+        super::print(&table(&facts(&report)))?;
+        problems(&report.host).iter().for_each(|words| eprintln!("{}", words.render(Level::WARNING)));
+    }
+    Ok(exit)
+}
+
+fn facts(report: &Report) -> Vec<Vec<String>> {
+    let host = &report.host;
+    let none = || "-".to_owned();
+    let listening: Vec<String> = host.listening.iter().map(ToString::to_string).collect();
+    let mut rows = vec![
+        ("generation", host.generation.as_ref().map_or_else(none, |digest| digest.short().to_owned())),
+        ("role", host.role.clone().unwrap_or_else(none)),
+    ];
+    let declared = host.hostname.clone();
+    rows.push((
+        "hostname",
+        report.mta.as_ref().map(|mta| mta.hostname.clone()).or(declared).unwrap_or_else(none),
+    ));
+    rows.push(("MTA", process(report)));
+    rows.push(("listens", if listening.is_empty() { "nowhere".to_owned() } else { listening.join(", ") }));
+    if let Some(mta) = &report.mta {
+        rows.push(("sessions", mta.sessions.to_string()));
+        rows.push(("queue", format!("{} messages", mta.queued)));
+    }
+    rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect()
+}
+
+fn process(report: &Report) -> String {
+    match (report.host.pid, &report.mta) {
+        (Some(pid), Some(mta)) => format!("process {pid}, up {}", ago(mta.since.0 / 1000)),
+        (Some(pid), None) => format!("process {pid}, does not answer"),
+        (None, _) => "does not run".to_owned(),
+    }
+}
+
+/// What is wrong, each with what to do.
+fn problems(status: &Status) -> Vec<Words> {
+    let mut found = Vec::new();
+    if status.generation.is_none() {
+        found.push(Words::new("nothing was applied here").help("mailstack apply FILE"));
+    }
+    if status.unproven {
+        found.push(Words::new("the last apply was cut short").help("run it again: mailstack apply FILE"));
+    }
+    if !status.drift.is_empty() {
+        let words = Words::new("the live generation was changed on disk");
+        let words = status.drift.iter().map(words::drift).fold(words, Words::note);
+        found.push(words.help("what is edited there is lost: declare it, and run mailstack apply FILE"));
+    }
+    if !status.discrepancies.is_empty() {
+        let words = Words::new("what runs is not what was declared");
+        let words = status.discrepancies.iter().map(words::discrepancy).fold(words, Words::note);
+        found.push(words.help("mailstack apply FILE"));
+    }
+    for path in &status.misplaced {
+        let words = Words::new(format!("{} is not mailstack's", path.display()));
+        found.push(words.help("mailstack apply FILE puts it there, where nothing foreign is"));
+    }
+    found
+}

@@ -1,0 +1,97 @@
+//! All that a command can fail with, as types; the words are elsewhere.
+
+use std::io;
+use std::path::PathBuf;
+
+use mailstack_deploy::activation::ActivationError;
+use mailstack_deploy::apply::{ApplyError, Cause};
+use mailstack_deploy::generation::StoreError;
+use mailstack_deploy::m4::M4Error;
+use mailstack_mta::control::ControlError;
+use mailstack_mta::run::RunError;
+
+use crate::declaration::Invalid;
+
+/// A command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Declarations are wrong.
+    Declaration(Box<Invalid>),
+    /// The `.cf` files cannot be made.
+    M4(M4Error),
+    /// An apply or a rollback.
+    Apply(Box<ApplyError>),
+    /// Something that an apply does, on its own.
+    Cause(Box<Cause>),
+    /// The store of generations.
+    Store(StoreError),
+    /// What runs.
+    Activation(ActivationError),
+    /// The running MTA did not answer.
+    Control(ControlError),
+    /// The MTA did not run.
+    Run(Box<RunError>),
+    /// `--root` names nothing that can stand for `/`.
+    Root {
+        /// What it names.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Standard output is closed or full.
+    Output(io::Error),
+}
+
+impl From<Invalid> for Failure {
+    fn from(invalid: Invalid) -> Self {
+        Self::Declaration(Box::new(invalid))
+    }
+}
+
+impl From<ApplyError> for Failure {
+    fn from(error: ApplyError) -> Self {
+        Self::Apply(Box::new(error))
+    }
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Self::Cause(Box::new(cause))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<ActivationError> for Failure {
+    fn from(error: ActivationError) -> Self {
+        Self::Activation(error)
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        Self::Control(error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self::Run(Box::new(error))
+    }
+}
+
+impl From<M4Error> for Failure {
+    fn from(error: M4Error) -> Self {
+        Self::M4(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}

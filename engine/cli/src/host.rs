@@ -1,0 +1,62 @@
+//! The host that a command works on: its root, its store, what starts and stops its MTA.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mailstack_deploy::activation::{Activator, Daemon, LOG, Places, Systemd, systemd_is_running};
+use mailstack_deploy::apply::live_config;
+use mailstack_deploy::generation::Store;
+use mailstack_runtime::{CONFIG_PATH, Paths};
+
+use crate::failure::Failure;
+
+/// A host.
+pub struct HostTree {
+    /// The directory that stands for `/`, absolute.
+    pub root: PathBuf,
+    /// Its generations.
+    pub store: Store,
+}
+
+impl HostTree {
+    /// The host below this directory, which need not exist yet.
+    pub fn below(root: &Path) -> Result<Self, Failure> {
+        let absolute = std::path::absolute(root);
+        let root = absolute.map_err(|source| Failure::Root { path: root.to_owned(), source })?;
+        if root.exists() && !root.is_dir() {
+            let source = io::Error::from(io::ErrorKind::NotADirectory);
+            return Err(Failure::Root { path: root, source });
+        }
+        Ok(Self { store: Store::below(&root), root })
+    }
+
+    /// The configuration of the live generation.
+    pub fn live_config(&self) -> PathBuf {
+        self.store.current_link().join(CONFIG_PATH)
+    }
+
+    /// The places that the live generation names; None where nothing is live.
+    pub fn live_paths(&self) -> Result<Option<Paths>, Failure> {
+        Ok(live_config(&self.store)?.map(|config| config.paths))
+    }
+
+    /// What starts and stops the MTA here.
+    pub fn activator(&self, paths: &Paths) -> Box<dyn Activator> {
+        if self.root == Path::new("/") && systemd_is_running() {
+            return Box::new(Systemd { current: self.store.current_link() });
+        }
+        let below = |path: &Path| self.root.join(path.strip_prefix("/").unwrap_or(path));
+        let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/mailstack"));
+        let words = [binary.as_os_str(), "run".as_ref(), "--detached".as_ref(), "--root".as_ref()];
+        let mut command: Vec<_> = words.iter().map(|word| word.to_os_string()).collect();
+        command.push(self.root.clone().into());
+        Box::new(Daemon {
+            command,
+            places: Places {
+                pid_file: below(&paths.pid_file),
+                control_socket: below(&paths.control_socket),
+                log: self.root.join(LOG),
+            },
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! Words of an apply: its steps, its notes, and how it fails.
+
+use mailstack_deploy::apply::{ApplyError, Cause, Discrepancy, Note, Obstacle, Step, Undone};
+use mailstack_deploy::generation::{Digest, Drift};
+
+use super::Words;
+use crate::exit::Exit;
+
+/// What a step does.
+pub fn step(step: Step) -> &'static str {
+    match step {
+        Step::Lock => "take the lock",
+        Step::Generate => "generate the files",
+        Step::Plan => "compare with what is live",
+        Step::Preflight => "look at what is on this host",
+        Step::Write => "write the generation",
+        Step::Prove => "prove the generation",
+        Step::Furnish => "make directories and programs",
+        Step::Switch => "switch to the generation",
+        Step::Stop => "end the MTA that runs",
+        Step::Start => "start the MTA",
+        Step::Verify => "check what runs",
+        Step::Record => "record that it is good",
+        Step::RollBack => "go back to the generation before",
+    }
+}
+
+/// A note that is given while an apply is at work.
+pub fn note(note: &Note) -> Words {
+    match note {
+        Note::LeftOut { path, reason } => Words::new(format!("{path} is left out: {reason}"))
+            .help("the built-in MTA does not need it; to have it: apt install m4 sendmail-cf"),
+        Note::PolicyOnly { reason } => {
+            Words::new(format!("only the policy was proven before the switch: {reason}"))
+        }
+    }
+}
+
+/// An apply that failed.
+pub(super) fn failure(error: &ApplyError) -> (Words, Exit) {
+    let (mut words, exit) = cause(&error.cause);
+    words.notes.insert(0, format!("while mailstack tried to {}", step(error.step)));
+    match &error.undone {
+        Undone::NotNeeded => (words.note("nothing that runs was changed"), exit),
+        Undone::To(to) => (words.note(format!("rolled back: {}", live(to.as_ref()))), Exit::RolledBack),
+        Undone::Failed { to, error } => {
+            let (why, _) = cause(&error.cause);
+            let words = words
+                .note(format!("the way back failed too, to {}: {}", name(to.as_ref()), why.title))
+                .note("this host may be without a running MTA now");
+            let words = why.notes.into_iter().fold(words, Words::note);
+            (words.help("see what is wrong: `mailstack status`"), Exit::RollBackFailed)
+        }
+    }
+}
+
+fn live(to: Option<&Digest>) -> String {
+    match to {
+        Some(digest) => format!("generation {} is live again", digest.short()),
+        None => "nothing is live, as before".to_owned(),
+    }
+}
+
+fn name(to: Option<&Digest>) -> String {
+    to.map_or("nothing".to_owned(), |digest| format!("generation {}", digest.short()))
+}
+
+/// What went wrong in a step.
+pub(super) fn cause(cause: &Cause) -> (Words, Exit) {
+    match cause {
+        Cause::Lock(error) => super::lock(error),
+        Cause::Store(error) => super::store(error),
+        Cause::Disk(error) => {
+            super::disk(error.operation, &error.path, Words::new(error.to_string()).because(error))
+        }
+        Cause::Build(error) => match error.downcast_ref() {
+            Some(error) => super::m4(error),
+            None => (Words::new(cause.to_string()).because(cause), Exit::Unable),
+        },
+        Cause::Config(_) => {
+            (Words::new(cause.to_string()).because(cause).help("apply the declaration again"), Exit::Unable)
+        }
+        Cause::Drifted { generation, drift: found } => {
+            let words = Words::new(format!("generation {} was changed on disk", generation.short()));
+            let words = found.iter().map(drift).fold(words, Words::note);
+            (words.help("apply its declaration again: that writes it anew"), Exit::Unable)
+        }
+        Cause::Obstacles(found) => obstacles(found),
+        Cause::Unproven(_) => (Words::new(cause.to_string()).because(cause), Exit::RolledBack),
+        Cause::Activation(error) => super::activation(error),
+        Cause::Discrepancies(found) => {
+            let words = Words::new(cause.to_string());
+            (found.iter().map(discrepancy).fold(words, Words::note), Exit::RolledBack)
+        }
+    }
+}
+
+fn obstacles(found: &[Obstacle]) -> (Words, Exit) {
+    let words = Words::new("something on this host is in the way");
+    let words = found.iter().fold(words, |words, obstacle| {
+        let (note, help) = obstacle_words(obstacle);
+        words.note(note).help(help)
+    });
+    (words, Exit::Unable)
+}
+
+fn obstacle_words(obstacle: &Obstacle) -> (String, String) {
+    match obstacle {
+        Obstacle::Program { path } => (
+            format!("{} belongs to another MTA", path.display()),
+            format!("remove the package that installed it: dpkg -S {}", path.display()),
+        ),
+        Obstacle::Listener { wanted, taken, owner } => {
+            let who = match owner {
+                Some((pid, name)) => format!("{name} (process {pid})"),
+                None => "a process of another user".to_owned(),
+            };
+            let port = taken.port();
+            (
+                format!("{who} listens on {taken}; the declaration wants {wanted}"),
+                format!(
+                    "stop it, or declare another port; as root, `ss -ltnp sport = :{port}` says what it is"
+                ),
+            )
+        }
+        Obstacle::Queue { path, files } => (
+            format!("{} holds mail of another MTA ({files} files)", path.display()),
+            format!("let that MTA deliver it first, then empty {}", path.display()),
+        ),
+        Obstacle::NoUser { name } => (
+            format!("there is no user {name}, and the MTA does not run as root"),
+            format!(
+                "make it: useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"
+            ),
+        ),
+    }
+}
+
+/// How what runs differs from what was declared.
+pub fn discrepancy(discrepancy: &Discrepancy) -> String {
+    match discrepancy {
+        Discrepancy::NotRunning => "the MTA does not run".to_owned(),
+        Discrepancy::NotListening { address } => format!("it does not listen on {address}"),
+        Discrepancy::Listening { address } => format!("it listens on {address}, which nobody declared"),
+        Discrepancy::Permissions { path, wanted, found } => match found {
+            Some(found) => {
+                format!("{} has mode {found} or another owner; it must be {wanted}", path.display())
+            }
+            None => format!("{} is not there", path.display()),
+        },
+    }
+}
+
+/// How a generation differs from what was written.
+pub fn drift(drift: &Drift) -> String {
+    match drift {
+        Drift::Missing { path } => format!("{path} is gone"),
+        Drift::Changed { path } => format!("{path} was edited"),
+        Drift::Mode { path, written, found } => {
+            format!("{path} has mode {found}, and was written with {written}")
+        }
+        Drift::Added { path } => format!("{path} was added"),
+        Drift::Manifest { path } => format!("{path} does not fit the generation's name"),
+    }
+}

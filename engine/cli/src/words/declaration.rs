@@ -1,0 +1,187 @@
+//! Words of a declaration's faults: the place, the line underlined, why, and what to do.
+
+use std::ops::Range;
+use std::path::Path;
+
+use annotate_snippets::{AnnotationKind, Level, Snippet};
+use mailstack_deploy::model::{FaultKind as Meant, ModelFault};
+use mailstack_schema::{Fault, FaultKind as Written};
+use serde::Serialize;
+
+use super::Words;
+use crate::declaration::{Faulty, Invalid};
+use crate::exit::Exit;
+
+/// One fault, as `--json` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FaultReport {
+    /// The line, from 1; None for the file as a whole.
+    pub line: Option<usize>,
+    /// The column in characters, from 1.
+    pub column: Option<usize>,
+    /// The key.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Vec<String>,
+    #[serde(skip)]
+    span: Range<usize>,
+}
+
+/// How a command ends that was given such a declaration.
+pub(super) fn exit(invalid: &Invalid) -> Exit {
+    match invalid {
+        Invalid::Unreadable { .. } => Exit::Unable,
+        Invalid::Written(_) | Invalid::Meant(_) => Exit::Declaration,
+    }
+}
+
+/// All faults as text.
+pub(super) fn render(invalid: &Invalid) -> String {
+    let (path, text) = match invalid {
+        Invalid::Unreadable { path, source } => {
+            let words = Words::new(format!("cannot read {}", path.display())).note(source.to_string());
+            return words
+                .help("`mailstack init ROLE` prints a declaration to begin with")
+                .render(Level::ERROR);
+        }
+        Invalid::Written(faulty) => (&faulty.path, &faulty.text),
+        Invalid::Meant(faulty) => (&faulty.path, &faulty.text),
+    };
+    let reports = reports(invalid);
+    let rendered: Vec<String> = reports.iter().map(|report| render_one(path, text, report)).collect();
+    rendered.join("\n\n")
+}
+
+fn render_one(path: &Path, text: &str, report: &FaultReport) -> String {
+    let span = visible(text, &report.span);
+    let label = if report.key.is_empty() { None } else { Some(report.key.as_str()) };
+    let annotation = AnnotationKind::Primary.span(span).label(label);
+    let snippet = Snippet::source(text).path(path.display().to_string()).annotation(annotation);
+    let help = report.help.iter().map(|help| Level::HELP.message(help.as_str()));
+    let title = Level::ERROR.primary_title(report.message.as_str());
+    super::render(title.element(snippet).elements(help))
+}
+
+/// A span that underlines at least one character, and no more than its first line.
+fn visible(text: &str, span: &Range<usize>) -> Range<usize> {
+    let start = span.start.min(text.len());
+    let end = span.end.clamp(start, text.len());
+    let line = text[start..end].find('\n').map_or(end, |at| start + at);
+    let next = text[start..].chars().next().map_or(start, |c| start + c.len_utf8());
+    if line > start { start..line } else { start..next }
+}
+
+/// All faults; none for a file that cannot be read.
+pub fn reports(invalid: &Invalid) -> Vec<FaultReport> {
+    match invalid {
+        Invalid::Unreadable { .. } => Vec::new(),
+        Invalid::Written(Faulty { text, faults, .. }) => {
+            faults.iter().map(|fault| report(text, &fault.span, &fault.path, written(fault))).collect()
+        }
+        Invalid::Meant(Faulty { text, faults, .. }) => {
+            faults.iter().map(|(span, fault)| report(text, span, &fault.path, meant(fault))).collect()
+        }
+    }
+}
+
+fn report(text: &str, span: &Range<usize>, key: &str, words: Words) -> FaultReport {
+    let before = text.get(..span.start.min(text.len())).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    FaultReport {
+        line: Some(before.matches('\n').count() + 1),
+        column: Some(before[line_start..].chars().count() + 1),
+        key: key.to_owned(),
+        message: words.title,
+        help: words.help,
+        span: span.clone(),
+    }
+}
+
+/// What is said of a fault of the text.
+fn written(fault: &Fault) -> Words {
+    let words = Words::new(fault.kind.to_string());
+    match &fault.kind {
+        Written::UnknownKey { suggestion, allowed, roles, .. } => {
+            unknown_key(words, suggestion, allowed, roles)
+        }
+        Written::NotOneOf { suggestion, allowed, .. } => {
+            let words = did_you_mean(words, suggestion.as_deref());
+            words.help(format!("allowed here: {}", list(allowed)))
+        }
+        Written::MissingKey { key } => words.help(format!("add `{key} = …`")),
+        Written::OutOfRange { minimum, maximum, .. } => match (minimum, maximum) {
+            (Some(minimum), Some(maximum)) => words.help(format!("{minimum} to {maximum} is possible")),
+            (Some(minimum), None) => words.help(format!("{minimum} is the least")),
+            (None, Some(maximum)) => words.help(format!("{maximum} is the most")),
+            (None, None) => words,
+        },
+        Written::UnsupportedVersion { supported, .. } => words.help(format!("write `schema = {supported}`")),
+        Written::Unreadable { .. } => words.help("this is a bug in mailstack: please report it"),
+        _ => words,
+    }
+}
+
+fn unknown_key(words: Words, suggestion: &Option<String>, allowed: &[String], roles: &[String]) -> Words {
+    if !roles.is_empty() {
+        return words.help(format!("a key of the role {} only", list(roles)));
+    }
+    match suggestion {
+        Some(_) => did_you_mean(words, suggestion.as_deref()),
+        None if allowed.is_empty() => words.help("remove it"),
+        None => words.help(format!("allowed here: {}", list(allowed))),
+    }
+}
+
+fn did_you_mean(words: Words, suggestion: Option<&str>) -> Words {
+    match suggestion {
+        Some(suggestion) => words.help(format!("did you mean `{}`?", suggestion.trim_matches('"'))),
+        None => words,
+    }
+}
+
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{}`", name.trim_matches('"'))).collect::<Vec<_>>().join(", ")
+}
+
+/// What is said of a fault of the meaning.
+fn meant(fault: &ModelFault) -> Words {
+    let words = Words::new(fault.kind.to_string());
+    match way_out(&fault.kind) {
+        Some(help) => words.help(help),
+        None => words,
+    }
+}
+
+fn way_out(kind: &Meant) -> Option<String> {
+    let help = match kind {
+        Meant::DomainName { .. } => "letters, digits and hyphens, in labels parted by dots".to_owned(),
+        Meant::Unqualified { text } => format!("write it in full, such as `{text}.corp.example`"),
+        Meant::RelayForTopLevel { .. } => "name the domains that are yours".to_owned(),
+        Meant::MailHost { .. } => {
+            "`host` (by MX), `[host]` or `[192.0.2.1]` (no MX), each with `:port` if it is not 25".to_owned()
+        }
+        Meant::Empty => "name one, or leave the key out".to_owned(),
+        Meant::MailHostPorts { first, .. } => format!("use port {first} for all of them"),
+        Meant::Listen { .. } => "such as `192.0.2.1`, `192.0.2.1:2525` or `[::1]:2525`".to_owned(),
+        Meant::ListenOffLoopback { .. } => {
+            "a loopback MTA serves this host alone; to serve others: role = \"gateway\"".to_owned()
+        }
+        Meant::Twice { other, .. } => format!("remove it, or `{other}`"),
+        Meant::HostBits { network, .. } => format!("write `{network}`"),
+        Meant::TooWide { .. } | Meant::Network { .. } => "name the networks that are yours".to_owned(),
+        Meant::AliasLoop { .. } => "let one of them be an address, or `\\user` for the mailbox".to_owned(),
+        Meant::Mailer { .. } => {
+            "`smtp:host`, `esmtp:host`, `relay:host`, `local:user` or `error:5.7.1:550 text`".to_owned()
+        }
+        Meant::LocalAndElsewhere { domain, .. } => format!("take {domain} out of one of the two"),
+        Meant::Without { needed } => format!("add `{needed}`, or remove this"),
+        Meant::NullclientRewritesAll => "remove the key; the role msp has the choice".to_owned(),
+        Meant::NoNameToAppearAs => "add `masquerade.domain = \"corp.example\"`".to_owned(),
+        Meant::Range { least, most, .. } => format!("{least} to {most} is possible"),
+        Meant::Over { other, .. } => format!("lower it, or raise `{other}`"),
+        _ => return None,
+    };
+    Some(help)
+}

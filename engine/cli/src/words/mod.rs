@@ -1,0 +1,187 @@
+//! Where errors become words: what went wrong, why, and what to do; and the exit code that it ends with.
+
+mod apply;
+mod declaration;
+mod finding;
+
+use std::error::Error;
+use std::path::Path;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{Group, Level, Renderer};
+use mailstack_deploy::activation::ActivationError;
+use mailstack_deploy::generation::StoreError;
+use mailstack_deploy::lock::{Holder, LockError};
+use mailstack_deploy::m4::M4Error;
+use mailstack_mta::control::ControlError;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+pub use apply::{discrepancy, drift, note, step};
+pub use declaration::{FaultReport, reports};
+pub use finding::help as finding_help;
+
+/// What is said of one problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    /// What went wrong.
+    pub title: String,
+    /// Details, one per line.
+    pub notes: Vec<String>,
+    /// What to do.
+    pub help: Vec<String>,
+}
+
+impl Words {
+    /// A problem with no more to it.
+    pub fn new(title: impl Into<String>) -> Self {
+        Self { title: title.into(), notes: Vec::new(), help: Vec::new() }
+    }
+
+    /// With a detail.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// With something to do.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// With the reasons of an error, the nearest first.
+    pub fn because(mut self, error: &dyn Error) -> Self {
+        let mut source = error.source();
+        while let Some(error) = source {
+            let text = error.to_string();
+            if text != self.title && !self.notes.contains(&text) {
+                self.notes.push(text);
+            }
+            source = error.source();
+        }
+        self
+    }
+
+    /// As text, for a person.
+    pub fn render(&self, level: Level<'_>) -> String {
+        let notes = self.notes.iter().map(|note| Level::NOTE.message(note.as_str()));
+        let help = self.help.iter().map(|help| Level::HELP.message(help.as_str()));
+        let group = Group::with_title(level.primary_title(self.title.as_str()));
+        render(group.elements(notes.chain(help)))
+    }
+}
+
+/// One group as text, styled; whoever prints it takes the styles away where they are not wanted.
+pub(crate) fn render(group: Group<'_>) -> String {
+    Renderer::styled().decor_style(DecorStyle::Ascii).render(&[group])
+}
+
+/// What is said of a failure, and how the command ends. Text that is ready to be printed on standard error.
+pub fn failure(failure: &Failure) -> (String, Exit) {
+    let (words, exit) = match failure {
+        Failure::Declaration(invalid) => return (declaration::render(invalid), declaration::exit(invalid)),
+        Failure::Apply(error) => apply::failure(error),
+        Failure::Cause(cause) => apply::cause(cause),
+        Failure::M4(error) => m4(error),
+        Failure::Store(error) => store(error),
+        Failure::Activation(error) => activation(error),
+        Failure::Control(error) => (control(error), Exit::Unable),
+        Failure::Run(error) => {
+            let words = Words::new(error.to_string()).because(error.as_ref());
+            let words = error.help().into_iter().fold(words, Words::help);
+            (words, Exit::Unable)
+        }
+        Failure::Root { path, source } => (
+            Words::new(format!("--root {} cannot be used", path.display())).note(source.to_string()),
+            Exit::Usage,
+        ),
+        Failure::Output(error) => (Words::new("cannot write").note(error.to_string()), Exit::Unable),
+    };
+    (words.render(Level::ERROR), exit)
+}
+
+/// A panic, as the user is told of it.
+pub fn bug(what: &str) -> String {
+    Words::new("mailstack has a bug")
+        .note(what)
+        .note(format!("version {}", env!("CARGO_PKG_VERSION")))
+        .help("please report it, with the command line and these lines; no mail is lost by it")
+        .render(Level::ERROR)
+}
+
+fn store(error: &StoreError) -> (Words, Exit) {
+    let words = Words::new(error.to_string()).because(error);
+    match error {
+        StoreError::Disk(error) => disk(error.operation, &error.path, words),
+        StoreError::NotABuild { .. } => (
+            words.help("name a new or an empty directory, or one that `mailstack build` wrote"),
+            Exit::Unable,
+        ),
+        StoreError::BadManifest { path, .. } => {
+            let dir = path.parent().unwrap_or(path).display().to_string();
+            (words.help(format!("remove {dir} and apply again")), Exit::Unable)
+        }
+        StoreError::Unknown { .. } | StoreError::NoPrevious => {
+            (words.help("`mailstack generations` lists those that there are"), Exit::Unable)
+        }
+        StoreError::Ambiguous { found, .. } => {
+            let words = found.iter().fold(words, |words, digest| words.note(digest.as_str()));
+            (words.help("give more of the digest"), Exit::Usage)
+        }
+    }
+}
+
+fn disk(operation: &str, path: &Path, words: Words) -> (Words, Exit) {
+    let help = format!("mailstack must be able to {operation} it: run it as root, or use --root DIR");
+    let denied = words.notes.iter().any(|note| note.contains("Permission denied"));
+    let _ = path;
+    (if denied { words.help(help) } else { words }, Exit::Unable)
+}
+
+fn m4(error: &M4Error) -> (Words, Exit) {
+    let words = Words::new(error.to_string()).because(error);
+    match error {
+        M4Error::Complaint { .. } | M4Error::Nothing { .. } => {
+            (words.help("the generated .mc is wrong: please report it, with the host.toml"), Exit::Bug)
+        }
+        _ => (words.help("install m4 and sendmail-cf"), Exit::Unable),
+    }
+}
+
+fn activation(error: &ActivationError) -> (Words, Exit) {
+    let words = Words::new(error.to_string()).because(error);
+    let words = match error {
+        ActivationError::StillRuns { pid } => words.help(format!(
+            "it may be in the middle of a message; wait and try again, or end it yourself: kill -9 {pid}"
+        )),
+        _ => words,
+    };
+    (words, Exit::Unable)
+}
+
+fn control(error: &ControlError) -> Words {
+    let words = Words::new(error.to_string()).because(error);
+    match error {
+        ControlError::NotRunning { .. } => words.help("start it: `mailstack apply FILE`"),
+        _ => words,
+    }
+}
+
+/// Who holds a lock.
+pub(crate) fn lock(error: &LockError) -> (Words, Exit) {
+    let words = Words::new(error.to_string()).because(error);
+    match error {
+        LockError::Held { holder, .. } => {
+            let who = match holder {
+                Some(Holder { pid, command, since }) => {
+                    format!("process {pid} holds it since {}: {command}", crate::table::time(*since))
+                }
+                None => "another mailstack command has just begun".to_owned(),
+            };
+            (words.note(who).help("wait for it to end, or use --wait"), Exit::Locked)
+        }
+        LockError::Disk(error) => disk(error.operation, &error.path, words),
+    }
+}
