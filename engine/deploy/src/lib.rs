@@ -9,3 +9,4 @@ pub mod lock;
 pub mod m4;
 pub mod model;
 pub mod plan;
+pub mod status;

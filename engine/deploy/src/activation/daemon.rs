@@ -1,5 +1,6 @@
 //! One daemon under a locked pid file, where no systemd runs. Restarting after a crash is init's work.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -39,7 +40,7 @@ pub struct Places {
 #[derive(Clone, Debug)]
 pub struct Daemon {
     /// The program and its arguments.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
     /// Where it is seen.
     pub places: Places,
 }
@@ -106,7 +107,7 @@ impl Daemon {
 
     fn spawn(&self, log: File) -> Result<Child, ActivationError> {
         let failed = |source| ActivationError::Process {
-            operation: format!("start {}", self.command.join(" ")),
+            operation: format!("start {}", self.command.join(" ".as_ref()).display()),
             source,
         };
         let nothing = io::Error::from(io::ErrorKind::InvalidInput);

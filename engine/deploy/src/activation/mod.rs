@@ -7,7 +7,7 @@ pub mod sockets;
 mod systemd;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -90,6 +90,12 @@ fn said(log: &str) -> String {
 
 /// Starts and stops the MTA of a host. Each function can be called again after it was cut short.
 pub trait Activator {
+    /// Makes the users that a generation, which lies here, needs; false where that is the administrator's work.
+    fn make_users(&self, generation: Option<&Path>) -> Result<bool, ActivationError> {
+        let _ = generation;
+        Ok(false)
+    }
+
     /// What runs now.
     fn running(&self) -> Result<Option<Running>, ActivationError>;
 

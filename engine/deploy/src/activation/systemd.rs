@@ -11,6 +11,8 @@ use crate::generation::disk;
 const UNITS: &str = "/etc/systemd/system";
 /// The unit of the MTA.
 const SERVICE: &str = "mailstack.service";
+/// The users that a generation needs, within it.
+const SYSUSERS: &str = "etc/sysusers.d/mailstack.conf";
 
 /// Whether systemd is this host's init.
 pub fn is_running() -> bool {
@@ -25,6 +27,13 @@ pub struct Systemd {
 }
 
 impl Activator for Systemd {
+    fn make_users(&self, generation: Option<&Path>) -> Result<bool, ActivationError> {
+        if let Some(generation) = generation {
+            run("systemd-sysusers", &[&generation.join(SYSUSERS).display().to_string()])?;
+        }
+        Ok(true)
+    }
+
     fn running(&self) -> Result<Option<Running>, ActivationError> {
         let shown = systemctl(&["show", "--property=MainPID", "--value", SERVICE])?;
         Ok(shown.trim().parse().ok().filter(|pid| *pid != 0).map(|pid| Running { pid }))
@@ -42,11 +51,8 @@ impl Activator for Systemd {
     fn start(&self) -> Result<Running, ActivationError> {
         let units = self.link()?;
         systemctl(&["daemon-reload"])?;
-        // A socket or timer starts the service when it is needed; it is enabled in its stead.
-        let started: Vec<&str> = match units.iter().any(|unit| is_trigger(unit)) {
-            true => units.iter().filter(|unit| is_trigger(unit)).map(String::as_str).collect(),
-            false => units.iter().map(String::as_str).collect(),
-        };
+        let started: Vec<&str> =
+            units.iter().filter(|unit| self.is_installed(unit)).map(String::as_str).collect();
         systemctl(&[&["enable"], started.as_slice()].concat())?;
         systemctl(&[&["restart"], started.as_slice()].concat())?;
         Ok(self.running()?.unwrap_or(Running { pid: 0 }))
@@ -72,6 +78,12 @@ impl Systemd {
         Ok(wanted)
     }
 
+    /// Whether a unit is started with the host; others are started by one that is.
+    fn is_installed(&self, unit: &str) -> bool {
+        let text = fs::read_to_string(Path::new(UNITS).join(unit)).unwrap_or_default();
+        text.lines().any(|line| line == "[Install]")
+    }
+
     /// The units that are linked now.
     fn linked(&self) -> Result<Vec<String>, ActivationError> {
         let ours = |name: &String| {
@@ -79,10 +91,6 @@ impl Systemd {
         };
         Ok(names(Path::new(UNITS)).into_iter().filter(ours).collect())
     }
-}
-
-fn is_trigger(unit: &str) -> bool {
-    unit.ends_with(".socket") || unit.ends_with(".timer")
 }
 
 /// The names in a directory, in order; none where there is no directory.
@@ -95,8 +103,12 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 fn systemctl(arguments: &[&str]) -> Result<String, ActivationError> {
-    let command = format!("systemctl {}", arguments.join(" "));
-    let output = Command::new("systemctl").args(arguments).output();
+    run("systemctl", arguments)
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<String, ActivationError> {
+    let command = format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program).args(arguments).output();
     let output =
         output.map_err(|source| ActivationError::Process { operation: format!("run {command}"), source })?;
     if !output.status.success() {

@@ -4,9 +4,8 @@ use std::error::Error;
 
 use super::{Discrepancy, Obstacle, Step};
 use crate::activation::ActivationError;
-use crate::generation::Digest;
-use crate::generation::StoreError;
 use crate::generation::disk::DiskError;
+use crate::generation::{Digest, Drift, StoreError};
 use crate::lock::LockError;
 
 /// What went wrong in a step.
@@ -21,6 +20,14 @@ pub enum Cause {
     /// This host's disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A generation that was changed on disk is not made live.
+    #[error("generation {} was changed on disk", generation.short())]
+    Drifted {
+        /// Which.
+        generation: Digest,
+        /// How.
+        drift: Vec<Drift>,
+    },
     /// The files could not be made.
     #[error("the generation cannot be made")]
     Build(#[source] Box<dyn Error + Send + Sync>),

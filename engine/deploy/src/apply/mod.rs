@@ -16,8 +16,9 @@ pub use furnish::{Program, programs};
 pub use journal::{Event, Journal, Note, Step};
 pub use preflight::Obstacle;
 pub use prover::{Proof, Prover};
-pub use steps::{Apply, Done, Wanted, stop};
+pub use steps::{Apply, Done, Wanted, live_config, stop};
 pub use verify::Discrepancy;
+pub(crate) use verify::discrepancies;
 
 #[cfg(test)]
 mod tests;

@@ -64,10 +64,12 @@ pub(super) fn obstacles(root: &Path, config: &Config, ours: Option<u32>) -> Vec<
     if root == Path::new("/") {
         found.extend(QUEUES.iter().filter_map(|path| queue(Path::new(path))));
     }
-    if let Err(name) = Owner::of(root) {
-        found.push(Obstacle::NoUser { name });
-    }
     found
+}
+
+/// The user that the MTA runs as, where it is not there.
+pub(super) fn no_user(root: &Path) -> Option<Obstacle> {
+    Owner::of(root).err().map(|name| Obstacle::NoUser { name })
 }
 
 fn taken(wanted: &BTreeSet<SocketAddr>, ours: Option<u32>) -> Vec<Obstacle> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use mailstack_runtime::{CONFIG_PATH, Config};
 
 use super::furnish::{self, Owner};
-use super::{ApplyError, Cause, Journal, Note, Proof, Prover, Step, Undone, preflight, verify};
+use super::{ApplyError, Cause, Journal, Note, Obstacle, Proof, Prover, Step, Undone, preflight, verify};
 use crate::activation::{Activator, Running};
 use crate::generation::{Candidate, Contents, Digest, Store, StoreError, Stored};
 use crate::lock::Lock;
@@ -90,14 +90,14 @@ impl Apply<'_> {
         running: Option<Running>,
         journal: &mut Journal<'_>,
     ) -> Result<Done, ApplyError> {
-        let owner = journal.step(Step::Preflight, || self.preflight(&target.config, running))?;
+        journal.step(Step::Preflight, || self.preflight(&target.config, running))?;
         journal.step(Step::Write, || write(store, target))?;
         let place = store.place(&target.digest);
         let proof = journal.step(Step::Prove, || self.prover.prove(&place).map_err(Cause::Unproven))?;
         if let Proof::PolicyOnly { reason } = &proof {
             journal.note(Note::PolicyOnly { reason: reason.clone() });
         }
-        journal.step(Step::Furnish, || furnish::furnish(self.root, &target.config, owner))?;
+        journal.step(Step::Furnish, || self.furnish(&target.config, &place))?;
         let before = before(store, &target.digest);
         match self.go_live(store, target, &plan, journal) {
             Ok(running) => Ok(Done { plan, changed: true, running: Some(running), proof: Some(proof) }),
@@ -136,12 +136,19 @@ impl Apply<'_> {
             && owner.is_ok_and(|owner| furnish::is_furnished(self.root, &target.config, owner)))
     }
 
-    fn preflight(&self, config: &Config, running: Option<Running>) -> Result<Owner, Cause> {
-        let found = preflight::obstacles(self.root, config, running.map(|running| running.pid));
-        match Owner::of(self.root) {
-            Ok(owner) if found.is_empty() => Ok(owner),
-            _ => Err(Cause::Obstacles(found)),
+    fn preflight(&self, config: &Config, running: Option<Running>) -> Result<(), Cause> {
+        let mut found = preflight::obstacles(self.root, config, running.map(|running| running.pid));
+        if !self.activator.make_users(None)? {
+            found.extend(preflight::no_user(self.root));
         }
+        if found.is_empty() { Ok(()) } else { Err(Cause::Obstacles(found)) }
+    }
+
+    fn furnish(&self, config: &Config, generation: &Path) -> Result<(), Cause> {
+        self.activator.make_users(Some(generation))?;
+        let no_user = |name| Cause::Obstacles(vec![Obstacle::NoUser { name }]);
+        let owner = Owner::of(self.root).map_err(no_user)?;
+        Ok(furnish::furnish(self.root, config, owner)?)
     }
 
     /// From the switch on, a failure is undone.
@@ -252,9 +259,21 @@ fn target(store: &Store, wanted: &Wanted<'_>, live: Option<&Stored>) -> Result<T
                 (None, Some(live)) => store.before(live.digest())?,
                 (None, None) => return Err(StoreError::NoPrevious.into()),
             };
+            let drift = stored.drift()?;
+            if !drift.is_empty() {
+                return Err(Cause::Drifted { generation: stored.digest().clone(), drift });
+            }
             let config = config_of(&stored.file(CONFIG_PATH).unwrap_or_default())?;
             Ok(Target { digest: stored.digest().clone(), tree: tree_of(&stored), config, candidate: None })
         }
+    }
+}
+
+/// The MTA's configuration in the generation that is live; None where there is none.
+pub fn live_config(store: &Store) -> Result<Option<Config>, Cause> {
+    match store.current_generation()? {
+        Some(stored) => config_of(&stored.file(CONFIG_PATH).unwrap_or_default()).map(Some),
+        None => Ok(None),
     }
 }
 

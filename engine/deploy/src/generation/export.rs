@@ -9,6 +9,7 @@ use super::{Candidate, MANIFEST, StoreError};
 /// Writes exactly the candidate into `dir`. A directory that is there must be empty or an earlier build, and is
 /// replaced in one step.
 pub fn export(candidate: &Candidate, dir: &Path) -> Result<(), StoreError> {
+    let dir = &std::path::absolute(dir).at("find", dir)?;
     if is_foreign(dir)? {
         return Err(StoreError::NotABuild { path: dir.to_owned() });
     }

@@ -1,0 +1,79 @@
+//! How a host is: what is live, what has drifted, what runs, and what does not fit.
+//!
+//! Owns what can be seen from outside of the MTA. What is in its queue, only it can say.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::activation::{Activator, sockets};
+use crate::apply::{Cause, Discrepancy, live_config, programs};
+use crate::generation::{Digest, Drift, LeftOut, Store};
+
+/// How a host is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The generation that is live.
+    pub generation: Option<Digest>,
+    /// Its role.
+    pub role: Option<String>,
+    /// The host's name, where the declaration gives one.
+    pub hostname: Option<String>,
+    /// How it differs from what was written.
+    pub drift: Vec<Drift>,
+    /// Derived files that this host could not make.
+    pub left_out: Vec<LeftOut>,
+    /// The generation that was found good last, where it is another.
+    pub unproven: bool,
+    /// The process id of the MTA.
+    pub pid: Option<u32>,
+    /// Where the MTA listens, as the kernel sees it.
+    pub listening: BTreeSet<SocketAddr>,
+    /// How what runs differs from what was declared.
+    pub discrepancies: Vec<Discrepancy>,
+    /// Programs that hand mail in and are not in their place.
+    pub misplaced: Vec<PathBuf>,
+}
+
+impl Status {
+    /// Whether nothing is wrong.
+    pub fn is_good(&self) -> bool {
+        self.generation.is_some()
+            && !self.unproven
+            && self.drift.is_empty()
+            && self.discrepancies.is_empty()
+            && self.misplaced.is_empty()
+    }
+}
+
+/// Looks at a host. `activator` is None where nothing was ever applied.
+pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, Cause> {
+    let store = Store::below(root);
+    let live = store.current_generation()?;
+    let pid = match activator {
+        Some(activator) => activator.running()?.map(|running| running.pid),
+        None => None,
+    };
+    let discrepancies = match (live_config(&store), pid) {
+        (Ok(Some(config)), Some(pid)) => crate::apply::discrepancies(root, &config, pid),
+        (Ok(Some(_)), None) => vec![Discrepancy::NotRunning],
+        // Without a generation nothing was declared; one that cannot be read has drifted.
+        (Ok(None) | Err(_), _) => Vec::new(),
+    };
+    let misplaced = programs(root).into_iter().filter(|program| !program.is_in_place());
+    let manifest = live.as_ref().map(|live| live.manifest.clone());
+    Ok(Status {
+        drift: live.as_ref().map_or(Ok(Vec::new()), |live| live.drift())?,
+        unproven: live.is_some() && store.current() != store.last_good(),
+        generation: live.map(|live| live.digest().clone()),
+        hostname: manifest.as_ref().and_then(|manifest| manifest.hostname.clone()),
+        role: manifest.as_ref().map(|manifest| manifest.role.clone()),
+        left_out: manifest.map(|manifest| manifest.left_out).unwrap_or_default(),
+        pid,
+        listening: pid.map(sockets::listened_by).unwrap_or_default(),
+        discrepancies,
+        misplaced: misplaced.map(|program| program.path).collect(),
+    })
+}
