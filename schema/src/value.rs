@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 /// The pattern of a size with its unit.
-pub const SIZE: &str = "^[0-9]{1,13}(B|KiB|MiB|GiB)?$";
+pub const SIZE: &str = "^0*[1-9][0-9]{0,12}(B|KiB|MiB|GiB)?$";
 /// The pattern of a duration.
-pub const DURATION: &str = "^[0-9]{1,9}[smhd]$";
+pub const DURATION: &str = "^0*[1-9][0-9]{0,8}[smhd]$";
 /// The pattern of an enhanced status code (RFC 3463 2).
 pub const ENHANCED: &str = "^[245]\\.[0-9]{1,3}\\.[0-9]{1,3}$";
 /// The largest size, in octets: one TiB.

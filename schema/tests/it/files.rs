@@ -5,14 +5,14 @@ use mailstack_schema::host::{Host, Role};
 use mailstack_schema::topology::{Action, Topology};
 use mailstack_schema::{Fault, Written, profiles, read, read_bytes};
 
-fn files(dir: &str) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &str) -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(dir);
     let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
 
-fn name(file: &Path) -> &str {
+pub(crate) fn name(file: &Path) -> &str {
     file.file_stem().unwrap().to_str().unwrap()
 }
 

@@ -5,3 +5,4 @@
 mod export;
 mod files;
 mod robust;
+mod verdict;
