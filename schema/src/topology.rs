@@ -135,9 +135,9 @@ pub struct Step {
 pub enum Action {
     /// A message is handed in.
     Send(#[schemars(extend("examples" = [{"from": "web01", "via": "sendmail", "to": ["root"]}]))] Send),
-    /// The host's network goes away.
+    /// The host stops at once, as by a crash: its processes and its network; what was on disk stays.
     Down(#[schemars(extend("examples" = ["mailhost"]))] String),
-    /// The host's network comes back.
+    /// The host comes back as it was on disk, network included, and its MTA is started again.
     Up(#[schemars(extend("examples" = ["mailhost"]))] String),
     /// The host's queue is run; a host that is listed twice, twice at the same time.
     Flush(#[schemars(extend("examples" = ["web01", ["web01", "web01"]]))] OneOrMany),
