@@ -42,7 +42,7 @@ pub trait DiskFile: Send + Sync {
     /// Fills the buffer from an offset. Errors: `UnexpectedEof` where the file ends before.
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
     /// Octets in the file.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Cuts the file.
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Makes octets and length durable.
@@ -144,7 +144,7 @@ impl DiskFile for RealFile {
         self.0.read_exact_at(buffer, at)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 

@@ -71,7 +71,7 @@ impl Scan {
             self.next_segment = self.next_segment.max(number + 1);
             let fault = |error| SpoolError::io("read", &name, error);
             let file = disk.open(&name).map_err(fault)?;
-            let len = file.len().map_err(fault)?;
+            let len = file.size().map_err(fault)?;
             let mut octets = vec![0; SEGMENT_HEADER.min(len) as usize];
             file.read_at(0, &mut octets).map_err(fault)?;
             match SegmentHeader::decode(&octets) {
@@ -151,7 +151,7 @@ impl Scan {
             (Kind::Accept, _) => self.index.put(frame.id, placeholder(at, frame)),
             (Kind::Change, Description::Change(changed)) => self.index.change(at, frame.id, changed),
             (Kind::Moved | Kind::Notice, Description::Accept(accepted)) => {
-                let mut accepted = accepted.clone();
+                let mut accepted = Accepted::clone(accepted);
                 let concludes = accepted.concludes.take();
                 if let Some(from) = accepted.from {
                     self.index.owe(at.segment, from, at.len);
@@ -233,7 +233,7 @@ fn placeholder(at: Extent, frame: &Frame) -> Entry {
 enum Description {
     Skipped,
     Change(Changed),
-    Accept(Accepted),
+    Accept(Box<Accepted>),
     Damaged,
 }
 
@@ -259,9 +259,8 @@ fn next(
     let description = match frame.kind {
         Kind::Chunk | Kind::Accept => Description::Skipped,
         Kind::Change => parse(file, at, &frame)?.map_or(Description::Damaged, Description::Change),
-        Kind::Moved | Kind::Notice => {
-            parse(file, at, &frame)?.map_or(Description::Damaged, Description::Accept)
-        }
+        Kind::Moved | Kind::Notice => parse(file, at, &frame)?
+            .map_or(Description::Damaged, |accepted| Description::Accept(Box::new(accepted))),
     };
     Ok(Some((frame, description)))
 }

@@ -219,8 +219,8 @@ impl DiskFile for GatedFile {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.0.read_at(at, buffer)
     }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
     }
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.truncate(len)
