@@ -52,13 +52,13 @@ printf 'hosts: files\npasswd: files\ngroup: files\n' >"$root/etc/nsswitch.conf"
 : >"$root/etc/resolv.conf"
 
 mkdir -p "$root/dev" "$root/proc" "$root/tmp" "$root/root" "$root/home/alice" "$root/etc/mail" "$root/var/mail" \
-    "$root/var/spool/mqueue" "$root/var/spool/mqueue-client" "$root/var/lib/sendmail" \
+    "$root/var/spool/mqueue" "$root/var/spool/mqueue-client" "$root/var/lib/sendmail/host_status" \
     "$root/run/sendmail/mta" "$root/run/sendmail/msp"
 chmod 1777 "$root/tmp"
 chmod 0755 "$root" "$root/etc" "$root/etc/mail"
 if [ "$(id -u)" = 0 ]; then
     chown 0:0 "$root" "$root/etc"
-    chown 201:202 "$root/etc/mail" "$root/var/lib/sendmail"
+    chown 201:202 "$root/etc/mail" "$root/var/lib/sendmail" "$root/var/lib/sendmail/host_status"
     chown 201:201 "$root/var/spool/mqueue" "$root/run/sendmail/mta"
     chown 202:202 "$root/var/spool/mqueue-client" "$root/run/sendmail/msp"
     chown 1001:1001 "$root/home/alice"

@@ -7,7 +7,7 @@ use mailstack_policy::rules::{Agent, AliasTarget, Mailer, MailertableKey, NextHo
 use mailstack_runtime::Limits;
 
 use super::{Files, Kind, add as add_file, mc};
-use crate::model::{Model, Mta, Relay, RoleModel};
+use crate::model::{ALWAYS_ALIASED, Model, Mta, Relay, RoleModel};
 
 /// Adds the tables that the role needs and no other.
 pub(super) fn add(model: &Model, files: &mut Files) {
@@ -42,12 +42,9 @@ fn local_host_names(names: &[String]) -> String {
     names.iter().fold(head("Names whose mail ends on this host (class w)."), |text, name| text + name + "\n")
 }
 
-/// Names that must take mail (RFC 5321 4.5.1); the built-in MTA has them without a table.
-const ALWAYS: [(&str, &str); 2] = [("mailer-daemon", "postmaster"), ("postmaster", "root")];
-
 fn aliases(mta: &Mta) -> String {
     let mut text = head("Local names and what they expand to; newaliases derives the map.");
-    for (name, target) in ALWAYS {
+    for (name, target) in ALWAYS_ALIASED {
         if !mta.aliases.contains_key(name) {
             let _ = writeln!(text, "{name}: {target}");
         }

@@ -40,6 +40,10 @@ pub enum Platform {
     Debian,
 }
 
+/// Names that must take mail (RFC 5321 4.5.1), and what they mean where no alias says it.
+pub(crate) const ALWAYS_ALIASED: [(&str, &str); 2] =
+    [("mailer-daemon", "postmaster"), ("postmaster", "root")];
+
 /// The role, and what only that role can say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -170,7 +170,8 @@ fn error_mailer(text: &str, rest: &str) -> Result<Mailer, FaultKind> {
     let (enhanced, rest) = rest.split_once(':').ok_or_else(bad)?;
     let (code, words) = rest.split_once(' ').ok_or_else(bad)?;
     let words = words.trim();
-    if words.is_empty() || !words.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+    // A map's value has its arguments behind a `%`.
+    if words.is_empty() || words.contains('%') || !words.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         return Err(bad());
     }
     let code = code.parse::<u16>().ok().filter(|code| (400..600).contains(code)).ok_or_else(bad)?;

@@ -17,11 +17,11 @@ pub(super) fn sendmail_mc(model: &Model, client: &NullClient) -> String {
     );
     mc.hostname(model);
     mc.block("Owner of the queue and of /etc/mail; without it even root cannot write a data file.");
-    mc.define("confTRUSTED_USER", "smmta");
-    mc.define("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
+    mc.fixed("confTRUSTED_USER", "smmta");
+    mc.fixed("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
     mc.block("Nobody needs to know more than that mail is taken.");
-    mc.define("confPRIVACY_FLAGS", "goaway,noetrn,restrictmailq,restrictqrun");
-    mc.line("define(`confSMTP_LOGIN_MSG', `$j; $b')dnl");
+    mc.fixed("confPRIVACY_FLAGS", "goaway,noetrn,restrictmailq,restrictqrun");
+    mc.fixed("confSMTP_LOGIN_MSG", "$j; $b");
     mc.message_limits(model);
     mc.queue(model);
     mc.block("Every connection goes to the mail host, whatever name the rewriting below routes by.");
@@ -38,7 +38,7 @@ pub(super) fn sendmail_mc(model: &Model, client: &NullClient) -> String {
     mc.feature("always_add_domain");
     mc.feature("no_default_msa");
     mc.line("DAEMON_OPTIONS(`Name=NoMTA, Addr=127.0.0.1, M=E')dnl");
-    mc.block("Never a hub in brackets: it would become part of every bare recipient.");
+    mc.block("What mail appears to come from and bare recipients are sent to; never in brackets.");
     mc.feature_with("nullclient", name);
     mc.0
 }

@@ -47,7 +47,7 @@ impl Mc {
         );
         mc.0.push_str("divert(0)dnl\n");
         mc.block("No user, host, directory or date of the build in the .cf; before the library is read.");
-        mc.define("_NO_MAKEINFO_", "1");
+        mc.fixed("_NO_MAKEINFO_", "1");
         mc.block("The library; -D_CF_DIR_=DIRECTORY/ on the command line names another place.");
         mc.line("ifdef(`_CF_DIR_', `', `define(`_CF_DIR_', `/usr/share/sendmail/cf/')')dnl");
         mc.line("include(_CF_DIR_`m4/cf.m4')dnl");
@@ -74,6 +74,11 @@ impl Mc {
 
     fn define(&mut self, name: &str, value: &str) {
         self.line(&format!("define(`{name}', {})dnl", quote(value)));
+    }
+
+    /// A value of this program's own, as it stands.
+    fn fixed(&mut self, name: &'static str, value: &'static str) {
+        self.line(&format!("define(`{name}', `{value}')dnl"));
     }
 
     /// A number: options are read by atoi, so there is never a unit behind it.

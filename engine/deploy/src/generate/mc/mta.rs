@@ -43,14 +43,14 @@ pub(super) fn gateway_mc(model: &Model, mta: &Mta, relay: &Relay) -> String {
 fn common(mc: &mut Mc, model: &Model, mta: &Mta) {
     mc.hostname(model);
     mc.block("Owner of the queue, of the pid file and of /etc/mail: without it nobody writes them.");
-    mc.define("confTRUSTED_USER", "smmta");
-    mc.define("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
-    mc.define("ALIAS_FILE", "/etc/mail/aliases");
+    mc.fixed("confTRUSTED_USER", "smmta");
+    mc.fixed("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
+    mc.fixed("ALIAS_FILE", "/etc/mail/aliases");
     mc.block("No version in the greeting; no EXPN, VRFY, VERB, ETRN; the queue is nobody's business.");
-    mc.line("define(`confSMTP_LOGIN_MSG', `$j; $b')dnl");
-    mc.define("confPRIVACY_FLAGS", "goaway,noetrn,restrictmailq,restrictqrun");
+    mc.fixed("confSMTP_LOGIN_MSG", "$j; $b");
+    mc.fixed("confPRIVACY_FLAGS", "goaway,noetrn,restrictmailq,restrictqrun");
     mc.block("No ident look-ups: they delay each session and prove nothing.");
-    mc.define("confTO_IDENT", "0");
+    mc.fixed("confTO_IDENT", "0");
     mc.message_limits(model);
     mc.define_number("confMAX_DAEMON_CHILDREN", model.limits.connections.into());
     mc.queue(model);
@@ -85,15 +85,17 @@ pub(super) fn masquerade(mc: &mut Mc, masquerade: &Masquerade) {
 fn listeners(mc: &mut Mc, mta: &Mta) {
     mc.block("Where it listens. Without no_default_msa port 587 of every address would be open too.");
     mc.feature("no_default_msa");
-    mta.listeners.iter().for_each(|at| mc.call("DAEMON_OPTIONS", &daemon_options(at)));
+    mta.listeners.iter().for_each(|at| mc.line(&daemon_options(at)));
 }
 
 /// An IPv6 address is optional (`M=O`): a host without IPv6 still starts.
 fn daemon_options(at: &SocketAddr) -> String {
     let port = at.port();
     match at.ip() {
-        IpAddr::V4(v4) => format!("Family=inet, Addr={v4}, Port={port}, Name=MTA"),
-        IpAddr::V6(v6) => format!("Family=inet6, Addr={v6}, Port={port}, Name=MTA6, M=O"),
+        IpAddr::V4(v4) => format!("DAEMON_OPTIONS(`Family=inet, Addr={v4}, Port={port}, Name=MTA')dnl"),
+        IpAddr::V6(v6) => {
+            format!("DAEMON_OPTIONS(`Family=inet6, Addr={v6}, Port={port}, Name=MTA6, M=O')dnl")
+        }
     }
 }
 
@@ -112,7 +114,7 @@ fn tables(mc: &mut Mc, model: &Model, mta: &Mta, relay: Option<&Relay>) {
     if relay.is_some() {
         mc.block("Who may relay, and how many connections one client has. Not optional, as above.");
         mc.line("FEATURE(`access_db', `hash -T<TMPF> /etc/mail/access')dnl");
-        mc.line("FEATURE(`conncontrol', `nodelay', `terminate')dnl");
+        mc.line("FEATURE(`conncontrol', , `terminate')dnl");
     }
 }
 

@@ -33,15 +33,15 @@ fn render(model: &Model, hosts: &str, port: u16, masquerade: Option<&Masquerade>
             "Takes the mail of this host's programs, with a queue of its own, and hands it on. Listens nowhere.",
         ],
     );
-    mc.define("confCF_VERSION", "Submit");
+    mc.fixed("confCF_VERSION", "Submit");
     mc.hostname(model);
     mc.block("Debian's places; the library's own (/var/spool/clientmqueue) is not there.");
-    mc.define("MSP_QUEUE_DIR", "/var/spool/mqueue-client");
-    mc.define("confPID_FILE", "/run/sendmail/msp/sendmail.pid");
-    mc.define("STATUS_FILE", "/var/lib/sendmail/sm-client.st");
+    mc.fixed("MSP_QUEUE_DIR", "/var/spool/mqueue-client");
+    mc.fixed("confPID_FILE", "/run/sendmail/msp/sendmail.pid");
+    mc.fixed("STATUS_FILE", "/var/lib/sendmail/sm-client.st");
     mc.block("The user's own time zone; no groups of the caller are kept.");
-    mc.define("confTIME_ZONE", "USE_TZ");
-    mc.define("confDONT_INIT_GROUPS", "True");
+    mc.fixed("confTIME_ZONE", "USE_TZ");
+    mc.fixed("confDONT_INIT_GROUPS", "True");
     mc.message_limits(model);
     mc.queue(model);
     mc.relay_port(port);

@@ -13,7 +13,7 @@ use super::common::Common;
 use super::{Faults, cross, mail_hosts, masquerade as client_masquerade};
 use crate::model::defaults::Defaults;
 use crate::model::fault::FaultKind;
-use crate::model::{Mta, mailbox_format, parse};
+use crate::model::{ALWAYS_ALIASED, Mta, mailbox_format, parse};
 
 /// The keys, resolved; None where a fault leaves nothing to hold. `listen` None: the role's default.
 pub(super) fn resolve(
@@ -106,8 +106,18 @@ fn aliases(
             aliases.insert(user, targets);
         }
     }
-    cross::alias_loops(&aliases, &written_as, faults);
+    cross::alias_loops(&with_always(&aliases), &written_as, faults);
     aliases
+}
+
+/// The aliases with those that need no declaration: `root = "postmaster"` is a loop.
+fn with_always(declared: &BTreeMap<String, Vec<AliasTarget>>) -> BTreeMap<String, Vec<AliasTarget>> {
+    let always = ALWAYS_ALIASED
+        .into_iter()
+        .filter_map(|(name, target)| Some((name.to_owned(), vec![parse::alias_target(target).ok()?])));
+    let mut all: BTreeMap<_, _> = always.collect();
+    all.extend(declared.clone());
+    all
 }
 
 fn alias_targets(path: &str, written: &OneOrMany, faults: &mut Faults) -> Option<Vec<AliasTarget>> {

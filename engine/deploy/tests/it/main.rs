@@ -1,0 +1,6 @@
+//! The crate from outside: declarations in, files out.
+
+mod cf;
+mod golden;
+mod hosts;
+mod real_sendmail;

@@ -1,0 +1,178 @@
+//! Debian's Sendmail, from its private root, loads each `.cf` and says what it makes of an address.
+//!
+//! `sh vmtests/roots/sendmail.sh target/private-roots/sendmail` prepares the root. It is copied for each example,
+//! so that no test sees another's maps, and entered with chroot: that needs root.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use mailstack_deploy::generate::{self, Files, Kind};
+use mailstack_deploy::m4::derive;
+
+use crate::cf::library;
+use crate::hosts::{Example, examples};
+
+/// The mail user of the root.
+const SMMTA: &str = "201:201";
+/// An ordinary user.
+const ALICE: &str = "1001:1001";
+/// The same in the submission program's group: `-C` takes the setgid bit away.
+const ALICE_IN_SMMSP: &str = "1001:202";
+
+/// The name of the host that Sendmail believes to be on.
+const HERE: &str = "here.corp.example";
+
+struct Root(tempfile::TempDir);
+
+/// The prepared root; None, said aloud, where it is missing or cannot be entered.
+fn prepared() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/private-roots/sendmail");
+    if !nix::unistd::geteuid().is_root() || !root.join(".complete").exists() {
+        eprintln!("SKIPPED: no root, or no Sendmail in {}: see vmtests/roots/sendmail.sh", root.display());
+        return None;
+    }
+    Some(root)
+}
+
+impl Root {
+    fn of(example: &Example) -> Option<Self> {
+        let (prepared, library) = (prepared()?, library()?);
+        let directory = tempfile::tempdir().unwrap();
+        let copied =
+            Command::new("cp").arg("-a").arg(prepared.join(".")).arg(directory.path()).status().unwrap();
+        assert!(copied.success());
+        let root = Self(directory);
+        root.prepare();
+        let mut files = generate::files(&example.model());
+        files.extend(derive(&files, &library).unwrap());
+        root.put(&files);
+        root.derive_maps(&files);
+        Some(root)
+    }
+
+    /// Names for the name below, and the one device that Sendmail needs.
+    fn prepare(&self) {
+        let hosts = format!("127.0.0.1 localhost\n192.0.2.10 {HERE}\n");
+        std::fs::write(self.0.path().join("etc/hosts"), hosts).unwrap();
+        let device = self.0.path().join("dev/null");
+        let made =
+            Command::new("mknod").args(["-m", "666"]).arg(device).args(["c", "1", "3"]).status().unwrap();
+        assert!(made.success());
+    }
+
+    fn put(&self, files: &Files) {
+        for (path, entry) in files.iter().filter(|(path, _)| path.starts_with("etc/mail/")) {
+            let target = self.0.path().join(path);
+            std::fs::write(&target, &entry.bytes).unwrap();
+            chown(target, Some(201), Some(202)).unwrap();
+        }
+    }
+
+    /// The maps, as the mail user makes them.
+    fn derive_maps(&self, files: &Files) {
+        for (path, _) in files.iter().filter(|(_, entry)| entry.kind == Kind::Table) {
+            let line = match path.rsplit('/').next().unwrap() {
+                "aliases" => "newaliases".to_owned(),
+                "local-host-names" => continue,
+                map => format!("makemap hash /etc/mail/{map} </etc/mail/{map}"),
+            };
+            let output = self.run(SMMTA, &format!("/usr/libexec/sendmail/{line}"));
+            assert!(output.status.success(), "{path}: {output:?}");
+        }
+    }
+
+    /// A shell line inside of the root, under a name of its own and without any network.
+    fn run(&self, user: &str, line: &str) -> Output {
+        self.run_on(&["--net"], user, line)
+    }
+
+    /// The same, in these namespaces beside that of the name.
+    fn run_on(&self, namespaces: &[&str], user: &str, line: &str) -> Output {
+        let enter = format!("echo {HERE} >/proc/sys/kernel/hostname; exec chroot --userspec={user} \"$@\"");
+        let mut command = Command::new("unshare");
+        command.arg("--uts").args(namespaces).args(["sh", "-c", &enter, "sh"]).arg(self.0.path());
+        command.args(["/bin/sh", "-c", line]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.output().unwrap()
+    }
+
+    /// What `-bv` says, warnings included.
+    fn verify(&self, user: &str, cf: &str, address: &str) -> String {
+        let program = "/usr/libexec/sendmail/sendmail";
+        let output = self.run(user, &format!("{program} -C /etc/mail/{cf} -bv '{address}' 2>&1"));
+        // What it always says to anybody but root.
+        let notice = "Notice: -bv may give misleading output for non-privileged user\n";
+        String::from_utf8_lossy(&output.stdout).replace(notice, "").trim().to_owned()
+    }
+}
+
+#[test]
+fn each_cf_resolves_root_users_and_foreign_addresses() {
+    for example in examples("hosts") {
+        let Some(root) = Root::of(&example) else { return };
+        let mut told = String::new();
+        for (cf, user) in [("sendmail.cf", SMMTA), ("submit.cf", ALICE_IN_SMMSP)] {
+            if !root.0.path().join("etc/mail").join(cf).exists() {
+                continue;
+            }
+            for address in
+                ["root", "alice", "nosuchuser", "bob@outside.example", "root@corp.example", "postmaster"]
+            {
+                told.push_str(&format!("{cf}: {}\n", root.verify(user, cf, address)));
+            }
+        }
+        insta::assert_snapshot!(format!("bv-{}", example.name), told);
+    }
+}
+
+/// Takes one SMTP transaction and returns all that the client said.
+fn one_transaction(listener: TcpListener) -> Vec<String> {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let (mut replies, mut said, mut data) = (stream.try_clone().unwrap(), Vec::new(), false);
+    replies.write_all(b"220 mail ESMTP\r\n").unwrap();
+    for line in BufReader::new(stream).lines() {
+        let line = line.unwrap();
+        let reply = match line.split(' ').next().unwrap().to_ascii_uppercase().as_str() {
+            "." if data => "250 taken\r\n",
+            _ if data => "",
+            "DATA" => "354 go on\r\n",
+            _ => "250 fine\r\n",
+        };
+        data = (data || line == "DATA") && line != ".";
+        said.push(line.trim_end().to_owned());
+        replies.write_all(reply.as_bytes()).unwrap();
+        if line == "QUIT" {
+            break;
+        }
+    }
+    said
+}
+
+#[test]
+fn an_ordinary_user_of_a_masqueraded_client_submits_to_the_domain() {
+    for role in ["nullclient", "msp"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text = format!(
+            "schema = 1\nrole = \"{role}\"\nmail_host = \"[127.0.0.1]:{port}\"\n\
+             masquerade.domain = \"corp.example\"\n"
+        );
+        let Some(root) = Root::of(&Example { name: role.to_owned(), text }) else { return };
+        let server = std::thread::spawn(move || one_transaction(listener));
+        let message = "To: root\nCc: mary@localhost\nSubject: cron\n\nhello\n";
+        let program = "/usr/libexec/sendmail/sendmail -oi -t";
+        let output = root.run_on(&[], ALICE, &format!("printf '{message}' | {program} 2>&1"));
+        assert!(output.status.success(), "{role}: {output:?}");
+        let said = server.join().unwrap();
+        let telling = |line: &&String| {
+            ["MAIL", "RCPT", "From:", "To:", "Cc:"].iter().any(|start| line.starts_with(start))
+        };
+        let mut told: Vec<&str> = said.iter().filter(telling).map(|line| line.as_str()).collect();
+        told.iter_mut().for_each(|line| *line = line.split(" SIZE=").next().unwrap());
+        insta::assert_snapshot!(format!("submitted-{role}"), told.join("\n"));
+    }
+}
