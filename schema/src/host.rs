@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::schema::Document;
+use crate::schema::{Document, VERSION};
 
 /// How one host takes part in mail: its role, and what the role needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -109,7 +109,7 @@ impl std::fmt::Display for Role {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Common {
     /// Version of the language that this file is written in. Sendmail: none. Always 1.
-    #[schemars(extend("const" = 1), extend("examples" = [1]))]
+    #[schemars(extend("const" = VERSION), extend("examples" = [VERSION]))]
     pub schema: u32,
     /// The host's fully qualified name. Sendmail: `$j`, `confDOMAIN_NAME`. Default: found at run time.
     #[serde(default, skip_serializing_if = "Option::is_none")]

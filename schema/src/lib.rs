@@ -15,5 +15,5 @@ mod walk;
 
 pub use fault::{Fault, FaultKind};
 pub use read::{MAX_SIZE, Written, read, read_bytes};
-pub use schema::{Document, json_schema, schema_text};
+pub use schema::{Document, VERSION, json_schema, schema_text};
 pub use spans::Spans;

@@ -1,5 +1,9 @@
 //! The JSON Schema of a language: draft-07, everything inlined, closed at every depth.
 //!
+//! Its `$id` is a URN, stable for a version of the language: a name and no place, for nothing is fetched to judge a
+//! host. An editor finds the schema by the `#:schema` line of a file, which names a file beside it
+//! (`host.schema.json`): what `mailstack schema` prints is of the same build that will read the declaration.
+//!
 //! Owns the export. schemars derives it from the types; here it becomes what editors and the reader need: no `null`
 //! (TOML has none), no formats of Rust's own, no unknown keys.
 
@@ -9,6 +13,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+
+/// The version of the languages, as the key `schema` writes it.
+pub const VERSION: u32 = 1;
 
 /// A language that can be read from a file.
 pub trait Document: DeserializeOwned + JsonSchema {
@@ -32,7 +39,7 @@ fn build<T: Document>() -> Value {
     let mut value = schema.to_value();
     tidy(&mut value);
     if let Some(root) = value.as_object_mut() {
-        root.insert("$id".into(), json!(format!("https://mailstack.example/schema/{}.schema.json", T::NAME)));
+        root.insert("$id".into(), json!(format!("urn:mailstack:schema:{}:{VERSION}", T::NAME)));
         root.insert("title".into(), json!(format!("{}.toml", T::NAME)));
     }
     value

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::host::{Host, OneOrMany};
-use crate::schema::Document;
+use crate::schema::{Document, VERSION};
 
 /// Hosts, what joins them, and what must happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Topology {
     /// Version of the language that this file is written in. Always 1.
-    #[schemars(extend("const" = 1), extend("examples" = [1]))]
+    #[schemars(extend("const" = VERSION), extend("examples" = [VERSION]))]
     pub schema: u32,
     /// The topology's name in reports.
     #[schemars(extend("examples" = ["nullclient-pair"]))]

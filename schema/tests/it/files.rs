@@ -53,9 +53,31 @@ fn invalid_files_have_all_their_faults() {
 fn starters_are_valid_and_begin_with_their_schema() {
     for role in Role::ALL {
         let text = profiles::starter(role);
-        assert!(text.starts_with("#:schema "), "{role}");
+        assert!(text.starts_with("#:schema host.schema.json\n"), "{role}");
+        assert!(text.contains("`mailstack schema > host.schema.json`"), "{role}");
         assert_eq!(read::<Host>(text).unwrap().value.role(), role);
     }
+}
+
+/// A topology of the repository names the committed schema, which lies where its line says.
+#[test]
+fn topologies_are_valid_and_name_their_schema() {
+    let all = files("../../vmtests/topologies").into_iter().chain(files("valid"));
+    let topologies = all.filter(|file| {
+        let ours = file.parent().unwrap().ends_with("topologies") || name(file).starts_with("topology");
+        ours && file.extension().is_some_and(|extension| extension == "toml")
+    });
+    let mut seen = 0;
+    for file in topologies {
+        let text = fs::read_to_string(&file).unwrap();
+        let line = text.lines().next().and_then(|line| line.strip_prefix("#:schema ")).unwrap();
+        let schema = fs::canonicalize(file.parent().unwrap().join(line)).unwrap();
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("topology.schema.json");
+        assert_eq!(schema, fs::canonicalize(committed).unwrap(), "{}", file.display());
+        assert!(read::<Topology>(&text).is_ok(), "{}", file.display());
+        seen += 1;
+    }
+    assert!(seen > 1);
 }
 
 #[test]
