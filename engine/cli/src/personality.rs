@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use mailstack_mta::delivery::helper;
 
+use crate::sendmail::{self, Personality};
+
 /// Becomes one of the other programs; None where it is called as itself.
 pub fn dispatch() -> Option<ExitCode> {
     let mut arguments = std::env::args_os();
@@ -20,8 +22,12 @@ pub fn dispatch() -> Option<ExitCode> {
 }
 
 fn answer(name: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
-    match name.to_str()? {
-        helper::COMMAND => Some(helper::main_helper(arguments.iter().cloned())),
-        _ => None,
+    let name = name.to_str()?;
+    if name == helper::COMMAND {
+        return Some(helper::main_helper(arguments.iter().cloned()));
     }
+    let personality = Personality::named(name)?;
+    let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let root = std::env::var_os("MAILSTACK_ROOT").unwrap_or_else(|| "/".into());
+    Some(sendmail::main(personality, &words, Path::new(&root)))
 }
