@@ -1,6 +1,7 @@
 //! host.toml as types: a union by role, each role holding its own keys and no others.
 //!
-//! Owns the language as written; an absent key is None, and its default is a profile's business. Domain names, sizes
+//! Owns the language as written; an absent key is None. Its default stands in the role's profile and nowhere here: the
+//! export adds it to the description. Domain names, sizes
 //! and durations are texts here. Must not know what a valid combination is: that is the model.
 
 use std::collections::BTreeMap;
@@ -115,7 +116,7 @@ pub struct Common {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["gw.corp.example"]))]
     pub hostname: Option<String>,
-    /// Which packaging of Sendmail the generated `.mc` is for. Sendmail: `OSTYPE`. Default: `debian`.
+    /// Which packaging of Sendmail the generated `.mc` is for. Sendmail: `OSTYPE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["debian"]))]
     pub platform: Option<Platform>,
@@ -176,7 +177,7 @@ pub struct Loopback {
     /// What every role with mailboxes has.
     #[serde(flatten)]
     pub local: Local,
-    /// Where it listens: loopback addresses. Sendmail: `DAEMON_OPTIONS`. Default: `127.0.0.1:25` and `[::1]:25`.
+    /// Where it listens: loopback addresses. Sendmail: `DAEMON_OPTIONS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["127.0.0.1:2525", "[::1]:2525"]]))]
     pub listen: Option<Vec<String>>,
@@ -191,7 +192,7 @@ pub struct Gateway {
     /// What every role with mailboxes has.
     #[serde(flatten)]
     pub local: Local,
-    /// Where it listens. Sendmail: `DAEMON_OPTIONS`. Default: `0.0.0.0:25` and `[::]:25`. Port: 25 unless written.
+    /// Where it listens. Sendmail: `DAEMON_OPTIONS`. Port: 25 unless written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["192.0.2.1", "[::1]:2525"]]))]
     pub listen: Option<Vec<String>>,
@@ -208,7 +209,7 @@ pub struct Local {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["mailhost.corp.example"]))]
     pub mail_host: Option<OneOrMany>,
-    /// Domains whose mail ends here, beside the host's own name. Sendmail: class `w`, `local-host-names`. Default: none.
+    /// Domains whose mail ends here, beside the host's own name. Sendmail: class `w`, `local-host-names`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["corp.example"]]))]
     pub local_domains: Option<Vec<String>>,
@@ -236,15 +237,15 @@ pub struct ClientMasquerade {
     /// The domain that addresses of this host appear in. Sendmail: `MASQUERADE_AS`.
     #[schemars(extend("examples" = ["corp.example"]))]
     pub domain: String,
-    /// Whether the envelope sender is rewritten too. Sendmail: `FEATURE(masquerade_envelope)`. Default: true.
+    /// Whether the envelope sender is rewritten too. Sendmail: `FEATURE(masquerade_envelope)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [true]))]
     pub envelope: Option<bool>,
-    /// Whether recipients in the header are rewritten too. Sendmail: `FEATURE(allmasquerade)`. Default: true.
+    /// Whether recipients in the header are rewritten too. Sendmail: `FEATURE(allmasquerade)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [true]))]
     pub recipients: Option<bool>,
-    /// Users whose addresses are left as they are. Sendmail: `EXPOSED_USER`. Default: none.
+    /// Users whose addresses are left as they are. Sendmail: `EXPOSED_USER`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["backup"]]))]
     pub exposed_users: Option<Vec<String>>,
@@ -256,11 +257,11 @@ pub struct Masquerade {
     /// What every masquerading has.
     #[serde(flatten)]
     pub common: ClientMasquerade,
-    /// Further domains to rewrite, beside the host's own. Sendmail: `MASQUERADE_DOMAIN`. Default: none.
+    /// Further domains to rewrite, beside the host's own. Sendmail: `MASQUERADE_DOMAIN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["lab.corp.example"]]))]
     pub domains: Option<Vec<String>>,
-    /// Whether `domains` covers the hosts below them too. Sendmail: `FEATURE(masquerade_entire_domain)`. Default: false.
+    /// Whether `domains` covers the hosts below them too. Sendmail: `FEATURE(masquerade_entire_domain)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [true]))]
     pub whole_domain: Option<bool>,
@@ -269,11 +270,11 @@ pub struct Masquerade {
 /// Whom a gateway relays for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Relay {
-    /// Networks (CIDR) whose hosts may relay to anywhere. Sendmail: access `Connect:… RELAY`. Default: none.
+    /// Networks (CIDR) whose hosts may relay to anywhere. Sendmail: access `Connect:… RELAY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["192.168.10.0/24", "2001:db8:10::/48"]]))]
     pub networks: Option<Vec<String>>,
-    /// Domains, with all below them, that mail is relayed to from anywhere. Sendmail: class `R`, `relay-domains`. Default: none.
+    /// Domains, with all below them, that mail is relayed to from anywhere. Sendmail: class `R`, `relay-domains`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["corp.example"]]))]
     pub domains: Option<Vec<String>>,
@@ -282,11 +283,11 @@ pub struct Relay {
 /// Where mail that ends here is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mailboxes {
-    /// The form of a mailbox. Sendmail: `MAILER(local)`. Default: `mbox`.
+    /// The form of a mailbox. Sendmail: `MAILER(local)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["maildir"]))]
     pub format: Option<MailboxFormat>,
-    /// Directory of the mailboxes: absolute for mbox, relative to the user's home for maildir. Sendmail: `LOCAL_MAILER_PATH`'s own. Default: `/var/mail`, or `Maildir`.
+    /// Directory of the mailboxes: absolute for mbox, relative to the user's home for maildir. Sendmail: `LOCAL_MAILER_PATH`'s own. With maildir: `Maildir`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["/var/mail", "Maildir"]))]
     pub path: Option<String>,
@@ -305,27 +306,27 @@ pub enum MailboxFormat {
 /// The most that is taken of anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
-    /// The largest message. Sendmail: `confMAX_MESSAGE_SIZE`. Unit: octets, or a text with KiB, MiB or GiB. Default: `25MiB`.
+    /// The largest message. Sendmail: `confMAX_MESSAGE_SIZE`. Unit: octets, or a text with KiB, MiB or GiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["25MiB", 26214400]))]
     pub message_size: Option<Amount>,
-    /// The most recipients of one message. Sendmail: `confMAX_RCPTS_PER_MESSAGE`. Default: 100.
+    /// The most recipients of one message. Sendmail: `confMAX_RCPTS_PER_MESSAGE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000), extend("examples" = [100]))]
     pub recipients_per_message: Option<u32>,
-    /// The largest header. Sendmail: `confMAX_HEADERS_LENGTH`. Unit: octets, or a text with KiB. Default: `32KiB`.
+    /// The largest header. Sendmail: `confMAX_HEADERS_LENGTH`. Unit: octets, or a text with KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["32KiB"]))]
     pub header_size: Option<Amount>,
-    /// The most `Received` lines: beyond it a message loops. Sendmail: `confMAX_HOP`. Default: 25.
+    /// The most `Received` lines: beyond it a message loops. Sendmail: `confMAX_HOP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000), extend("examples" = [25]))]
     pub hops: Option<u32>,
-    /// The most connections at once. Sendmail: `confMAX_DAEMON_CHILDREN`. Default: 100.
+    /// The most connections at once. Sendmail: `confMAX_DAEMON_CHILDREN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000), extend("examples" = [100]))]
     pub connections: Option<u32>,
-    /// The most connections at once from one address. Sendmail: `FEATURE(conncontrol)`. Default: 20.
+    /// The most connections at once from one address. Sendmail: `FEATURE(conncontrol)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000), extend("examples" = [20]))]
     pub connections_per_client: Option<u32>,
@@ -334,19 +335,19 @@ pub struct Limits {
 /// When mail that waits is tried again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Queue {
-    /// Time until the first retry. Sendmail: `confMIN_QUEUE_AGE`. Unit: s, m, h, d. Default: `5m`.
+    /// Time until the first retry. Sendmail: `confMIN_QUEUE_AGE`. Unit: s, m, h, d.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["5m"]))]
     pub first_retry: Option<String>,
-    /// The longest time between two tries. Sendmail: `confMAX_QUEUE_AGE`. Unit: s, m, h, d. Default: `1h`.
+    /// The longest time between two tries. Sendmail: `confMAX_QUEUE_AGE`. Unit: s, m, h, d.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["1h"]))]
     pub longest_retry: Option<String>,
-    /// How long a message is tried before it bounces. Sendmail: `confTO_QUEUERETURN`. Unit: s, m, h, d. Default: `5d`.
+    /// How long a message is tried before it bounces. Sendmail: `confTO_QUEUERETURN`. Unit: s, m, h, d.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["5d"]))]
     pub lifetime: Option<String>,
-    /// The most connections at once to one destination. Sendmail: none. Default: 5.
+    /// The most connections at once to one destination. Sendmail: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000), extend("examples" = [5]))]
     pub connections_per_destination: Option<u32>,

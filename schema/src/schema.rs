@@ -14,6 +14,8 @@ use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+mod defaults;
+
 /// The version of the languages, as the key `schema` writes it.
 pub const VERSION: u32 = 1;
 
@@ -38,6 +40,7 @@ fn build<T: Document>() -> Value {
     let schema: Schema = settings.into_generator().into_root_schema_for::<T>();
     let mut value = schema.to_value();
     tidy(&mut value);
+    defaults::state(&mut value);
     if let Some(root) = value.as_object_mut() {
         root.insert("$id".into(), json!(format!("urn:mailstack:schema:{}:{VERSION}", T::NAME)));
         root.insert("title".into(), json!(format!("{}.toml", T::NAME)));

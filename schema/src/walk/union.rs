@@ -117,7 +117,7 @@ impl Walk {
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
-            let counted = |key: &&String| !matches!(key.as_str(), "description" | "examples");
+            let counted = |key: &&String| !matches!(key.as_str(), "description" | "examples" | "default");
             a.keys().filter(counted).eq(b.keys().filter(counted))
                 && a.keys().filter(counted).all(|key| same(&a[key], &b[key]))
         }

@@ -1,9 +1,9 @@
 use std::fs;
 use std::path::Path;
 
-use mailstack_schema::host::Host;
+use mailstack_schema::host::{Host, Role};
 use mailstack_schema::topology::Topology;
-use mailstack_schema::{Document, json_schema, schema_text};
+use mailstack_schema::{Document, json_schema, profiles, schema_text};
 use serde_json::Value;
 
 /// Set it to write the committed schemas anew.
@@ -78,4 +78,86 @@ fn a_schema_is_built_once() {
     assert!(std::ptr::eq(json_schema::<Host>(), json_schema::<Host>()));
     assert!(std::ptr::eq(json_schema::<Topology>(), json_schema::<Topology>()));
     assert_ne!(json_schema::<Host>(), json_schema::<Topology>());
+}
+
+/// What a description says after `Default:`, as TOML where it is a value: `a` and `b` is a list.
+fn stated(description: &str) -> Option<toml::Value> {
+    let text = description.split_once(" Default: ")?.1.strip_suffix('.')?;
+    let quoted =
+        |text: &str| text.strip_prefix('`')?.strip_suffix('`').map(|text| toml::Value::String(text.into()));
+    if text == "none" {
+        return Some(toml::Value::Array(Vec::new()));
+    }
+    if text.contains(" and ") {
+        return text.split(" and ").map(quoted).collect::<Option<Vec<_>>>().map(toml::Value::Array);
+    }
+    quoted(text)
+        .or_else(|| text.parse().ok().map(toml::Value::Boolean))
+        .or_else(|| text.parse().ok().map(toml::Value::Integer))
+}
+
+/// Every key of the profile is described with its value; returns how many.
+fn described(at: &str, properties: &Value, profile: &toml::Table) -> usize {
+    let mut keys = 0;
+    for (key, value) in profile.iter().filter(|(key, _)| !matches!(key.as_str(), "schema" | "role")) {
+        let property = &properties[key];
+        if let toml::Value::Table(inner) = value {
+            keys += described(&format!("{at}.{key}"), &property["properties"], inner);
+            continue;
+        }
+        let description = property["description"].as_str().unwrap();
+        assert_eq!(description.matches("Default:").count(), 1, "{at}.{key}: {description}");
+        // One list of one is stated without `and`.
+        let told = stated(description).map(|told| match (value, told) {
+            (toml::Value::Array(_), one @ toml::Value::String(_)) => toml::Value::Array(vec![one]),
+            (_, told) => told,
+        });
+        assert_eq!(told.as_ref(), Some(value), "{at}.{key}: {description}");
+        assert_eq!(property["default"], serde_json::to_value(value).unwrap(), "{at}.{key}");
+        keys += 1;
+    }
+    keys
+}
+
+#[test]
+fn descriptions_state_the_defaults_of_the_roles_profile() {
+    let schemas = [
+        &json_schema::<Host>()["oneOf"],
+        &json_schema::<Topology>()["properties"]["host"]["additionalProperties"]["properties"]["declaration"]
+            ["oneOf"],
+    ];
+    for branches in schemas {
+        for role in Role::ALL {
+            let ours = |branch: &&Value| branch["properties"]["role"]["const"] == role.as_str();
+            let branch = branches.as_array().unwrap().iter().find(ours).unwrap();
+            assert!(described(role.as_str(), &branch["properties"], &profiles::defaults_table(role)) > 10);
+        }
+    }
+}
+
+/// A default of a number, size, duration or flag that is not in the profile would be a second source.
+#[test]
+fn no_default_value_is_stated_that_no_profile_has() {
+    fn states(at: &str, properties: &Value, profile: Option<&toml::Table>, found: &mut Vec<String>) {
+        for (key, property) in properties.as_object().into_iter().flatten() {
+            let value = profile.and_then(|profile| profile.get(key));
+            let stated = property["description"].as_str().and_then(stated);
+            let list = |value: &toml::Value| value.as_array().is_some_and(Vec::is_empty);
+            if value.is_none() && stated.is_some_and(|stated| !list(&stated)) {
+                found.push(format!("{at}.{key}"));
+            }
+            states(
+                &format!("{at}.{key}"),
+                &property["properties"],
+                value.and_then(toml::Value::as_table),
+                found,
+            );
+        }
+    }
+    let mut found = Vec::new();
+    for branch in json_schema::<Host>()["oneOf"].as_array().unwrap() {
+        let role: Role = branch["properties"]["role"]["const"].as_str().unwrap().parse().unwrap();
+        states(role.as_str(), &branch["properties"], Some(&profiles::defaults_table(role)), &mut found);
+    }
+    assert_eq!(found, Vec::<String>::new());
 }
