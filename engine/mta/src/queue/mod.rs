@@ -233,8 +233,13 @@ impl Queue {
         self.shared.spool.count()
     }
 
+    /// What lies in the spool and cannot be read, as found at the start and since. It is held, not removed.
+    pub fn unreadable(&self) -> Vec<spool::Unreadable> {
+        self.shared.state().unreadable.clone()
+    }
+
     /// The messages in the order of their arrival, at most `limit` from the first behind `after`. What cannot be
-    /// read is left out; it is held, and was told of.
+    /// read is in [`Queue::unreadable`] instead.
     pub async fn list(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Listed>, SpoolError> {
         let shared = self.shared.clone();
         let read = move || {

@@ -42,11 +42,14 @@ pub(super) struct State {
     pub schedule: Schedule,
     /// What was just received and was not tried yet.
     fresh: HashMap<QueueId, (Arc<Envelope>, Option<Body>)>,
+    /// What was found to be unreadable, at the start and since.
+    pub unreadable: Vec<Unreadable>,
 }
 
 impl Shared {
     pub fn new(spool: Spool, settings: Settings, route: Route, clock: Clock) -> Self {
-        let state = State { schedule: Schedule::new(settings), fresh: HashMap::new() };
+        let state =
+            State { schedule: Schedule::new(settings), fresh: HashMap::new(), unreadable: Vec::new() };
         let random = (RandomState::new(), AtomicU64::new(0));
         Self { spool, wake: Notify::new(), route, clock, random, state: Mutex::new(state) }
     }
@@ -83,6 +86,7 @@ impl Shared {
                 Err(error) => recovery.unreadable.push(unreadable(id, &error)),
             }
         }
+        self.state().unreadable = recovery.unreadable.clone();
     }
 
     fn schedule(&self, stored: Stored) {
@@ -123,7 +127,7 @@ impl Shared {
         }
     }
 
-    /// Makes a job of what was picked. None: it cannot be read, and is held.
+    /// Makes a job of what was picked. None: it cannot be read; damaged, it is held.
     pub async fn job(self: &Arc<Self>, pick: Pick) -> Option<Job> {
         let ticket = Ticket::new(self.clone(), pick);
         match self.read(ticket.pick()).await {
@@ -132,11 +136,18 @@ impl Shared {
                 let size = body.size();
                 Some(Job { id, envelope, size, destination, recipients: due, expired, body, ticket })
             }
-            _ => {
-                self.state().schedule.hold(ticket.pick().id);
-                None
-            }
+            // The disk may be better later; the ticket, dropped, sees to that.
+            Err(SpoolError::Io { .. } | SpoolError::Closed) => None,
+            Err(error) => self.set_aside(ticket.pick().id, &error),
+            Ok(_) => self.set_aside(ticket.pick().id, &SpoolError::Unknown(ticket.pick().id)),
         }
+    }
+
+    fn set_aside(&self, id: QueueId, error: &SpoolError) -> Option<Job> {
+        let mut state = self.state();
+        state.schedule.hold(id);
+        state.unreadable.push(unreadable(id, error));
+        None
     }
 
     async fn read(self: &Arc<Self>, pick: &Pick) -> Result<(Arc<Envelope>, Body, Vec<Due>), SpoolError> {
