@@ -31,6 +31,11 @@ pub enum Failure {
     Control(ControlError),
     /// The MTA did not run.
     Run(Box<RunError>),
+    /// No generation was ever live here.
+    Nothing {
+        /// The root.
+        root: PathBuf,
+    },
     /// `--root` names nothing that can stand for `/`.
     Root {
         /// What it names.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anstream::eprintln;
 use mailstack_deploy::apply::{self, Apply, Cause, Done, Journal, Proof, Wanted};
 use mailstack_deploy::build::contents;
-use mailstack_deploy::generation::{Contents, StoreError, Stored};
+use mailstack_deploy::generation::{Contents, Stored};
 use mailstack_deploy::plan::Plan;
 use mailstack_runtime::Paths;
 use serde::Serialize;
@@ -38,7 +38,7 @@ pub fn apply(host: &HostTree, file: &Path, change: Change) -> Result<Exit, Failu
 
 /// Goes back to a generation.
 pub fn rollback(host: &HostTree, to: Option<&str>, change: Change) -> Result<Exit, Failure> {
-    let paths = host.live_paths()?.ok_or(StoreError::NoPrevious)?;
+    let paths = host.live_paths()?.ok_or_else(|| Failure::Nothing { root: host.root.clone() })?;
     go(host, &paths, &Wanted::Stored(to), change)
 }
 

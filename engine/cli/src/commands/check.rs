@@ -53,8 +53,8 @@ fn check_one(file: &Path, json: bool) -> Result<(Report, Exit), Failure> {
             }
             let is_wrong = report.findings.iter().any(|found| found.severity == Severity::Error);
             let exit = if is_wrong { Exit::Declaration } else { Exit::Done };
-            if !json && exit == Exit::Done {
-                eprintln!("{}: a {} that is well", file.display(), super::role(&declaration));
+            if !json && report.findings.is_empty() {
+                eprintln!("{}: well ({})", file.display(), super::role(&declaration));
             }
             Ok((report, exit))
         }

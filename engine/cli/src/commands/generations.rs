@@ -1,5 +1,6 @@
 //! `mailstack generations`: what the host can go back to.
 
+use anstream::eprintln;
 use mailstack_deploy::generation::{Digest, Stored};
 use serde::Serialize;
 
@@ -31,6 +32,10 @@ pub fn generations(host: &HostTree, json: bool) -> Result<Exit, Failure> {
     let rows: Vec<Row> = host.store.list()?.into_iter().map(row).collect();
     if json {
         return super::print_json(&rows);
+    }
+    if rows.is_empty() {
+        eprintln!("nothing was applied below {} yet", host.root.display());
+        return Ok(Exit::Done);
     }
     let mut lines = vec![["", "GENERATION", "WRITTEN", "ROLE", "HOSTNAME"].map(str::to_owned).to_vec()];
     lines.extend(rows.iter().map(|row| {

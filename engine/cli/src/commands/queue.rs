@@ -48,7 +48,7 @@ pub fn flush(host: &HostTree) -> Result<Exit, Failure> {
 
 /// A connection to the running MTA of a host.
 pub(super) fn connect(host: &HostTree) -> Result<Client, Failure> {
-    let paths = host.live_paths()?.ok_or(mailstack_deploy::generation::StoreError::NoPrevious)?;
+    let paths = host.live_paths()?.ok_or_else(|| Failure::Nothing { root: host.root.clone() })?;
     Ok(Client::connect(&Root::new(&host.root), &paths)?)
 }
 

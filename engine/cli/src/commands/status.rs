@@ -74,7 +74,7 @@ fn process(report: &Report) -> String {
 fn problems(status: &Status) -> Vec<Words> {
     let mut found = Vec::new();
     if status.generation.is_none() {
-        found.push(Words::new("nothing was applied here").help("mailstack apply FILE"));
+        return vec![Words::new("nothing was applied here yet").help("mailstack apply FILE")];
     }
     if status.unproven {
         found.push(Words::new("the last apply was cut short").help("run it again: mailstack apply FILE"));

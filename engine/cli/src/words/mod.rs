@@ -22,6 +22,8 @@ pub use apply::{discrepancy, drift, note, step};
 pub use declaration::{FaultReport, reports};
 pub use finding::help as finding_help;
 
+const BOLD: anstyle::Style = anstyle::Style::new().bold();
+
 /// What is said of one problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
@@ -64,12 +66,15 @@ impl Words {
         self
     }
 
-    /// As text, for a person.
+    /// As text, for a person: the title, then what there is to it, then what to do.
     pub fn render(&self, level: Level<'_>) -> String {
-        let notes = self.notes.iter().map(|note| Level::NOTE.message(note.as_str()));
-        let help = self.help.iter().map(|help| Level::HELP.message(help.as_str()));
-        let group = Group::with_title(level.primary_title(self.title.as_str()));
-        render(group.elements(notes.chain(help)))
+        let mut text = render(Group::with_title(level.primary_title(self.title.as_str())));
+        for (name, lines) in [("note", &self.notes), ("help", &self.help)] {
+            for line in lines {
+                text.push_str(&format!("\n  {BOLD}{name}{BOLD:#}: {}", line.replace('\n', "\n        ")));
+            }
+        }
+        text
     }
 }
 
@@ -92,6 +97,10 @@ pub fn failure(failure: &Failure) -> (String, Exit) {
             let words = Words::new(error.to_string()).because(error.as_ref());
             let words = error.help().into_iter().fold(words, Words::help);
             (words, Exit::Unable)
+        }
+        Failure::Nothing { root } => {
+            let words = Words::new(format!("nothing was applied below {} yet", root.display()));
+            (words.help("mailstack apply FILE"), Exit::Unable)
         }
         Failure::Root { path, source } => (
             Words::new(format!("--root {} cannot be used", path.display())).note(source.to_string()),

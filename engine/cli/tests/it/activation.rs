@@ -1,0 +1,189 @@
+//! From a declaration to the real daemon, and back.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::host::{Host, free_port};
+
+/// All that is below a directory but the daemon's log: path, inode, time of the last change.
+fn snapshot(dir: &Path) -> Vec<(String, u64, i64, i64)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let meta = fs::symlink_metadata(&path).unwrap();
+        all.push((path.display().to_string(), meta.ino(), meta.ctime(), meta.ctime_nsec()));
+        if meta.is_dir() && !path.ends_with("var/log") {
+            all.extend(snapshot(&path));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn greeting(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut buffer = [0; 128];
+    let read = stream.read(&mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..read]).into_owned()
+}
+
+fn current(host: &Host) -> String {
+    fs::read_link(host.path("var/lib/mailstack/current")).unwrap().display().to_string()
+}
+
+#[test]
+fn a_declaration_becomes_a_running_mta_and_a_second_apply_writes_nothing() {
+    let host = Host::new();
+    let port = free_port();
+    host.declare(&format!("127.0.0.1:{port}"));
+    let applied = host.apply().with(0);
+    assert_eq!(applied.out, "", "standard output is data");
+    assert!(greeting(port).starts_with("220 box.corp.example"));
+
+    let before = snapshot(host.root());
+    let again = host.apply().with(0);
+    assert!(again.err.starts_with("nothing to do"), "{}", again.err);
+    assert_eq!(snapshot(host.root()), before);
+
+    host.mailstack(&["status"]).with(0);
+    host.mailstack(&["stop"]).with(0);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    host.mailstack(&["status"]).with(7);
+}
+
+#[test]
+fn the_sendmail_program_hands_a_message_in() {
+    let host = Host::new();
+    fs::create_dir_all(host.path("var/mail")).unwrap();
+    host.declare(&format!("127.0.0.1:{}", free_port()));
+    host.apply().with(0);
+    let mut sendmail =
+        Command::new(host.path("usr/sbin/sendmail")).arg("root").stdin(Stdio::piped()).spawn().unwrap();
+    sendmail.stdin.take().unwrap().write_all(b"Subject: hello\n\nIt works.\n").unwrap();
+    assert!(sendmail.wait().unwrap().success());
+    let (mailbox, begin) = (host.path("var/mail/root"), Instant::now());
+    while !fs::read_to_string(&mailbox).is_ok_and(|text| text.contains("It works.")) {
+        assert!(begin.elapsed() < Duration::from_secs(20), "nothing arrived in {}", mailbox.display());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn rollback_goes_back_and_forth() {
+    let host = Host::new();
+    let (one, two) = (free_port(), free_port());
+    host.declare(&format!("127.0.0.1:{one}"));
+    host.apply().with(0);
+    let first = current(&host);
+    host.declare(&format!("127.0.0.1:{two}"));
+    host.apply().with(0);
+    assert!(greeting(two).starts_with("220"));
+    host.mailstack(&["rollback"]).with(0);
+    assert_eq!(current(&host), first);
+    assert!(greeting(one).starts_with("220"));
+    let listed = host.mailstack(&["generations"]).with(0).out;
+    assert_eq!(listed.lines().filter(|line| line.starts_with('*')).count(), 1, "{listed}");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    host.mailstack(&["rollback", "--to", "ffffffffffff"]).with(7);
+}
+
+#[test]
+fn an_mta_that_does_not_start_is_rolled_back() {
+    let host = Host::new();
+    let port = free_port();
+    host.declare(&format!("127.0.0.1:{port}"));
+    host.apply().with(0);
+    let first = current(&host);
+    host.put("etc/mailstack/host.toml", &unstartable());
+    let failed = host.apply().with(4);
+    assert!(failed.err.contains("is live again"), "{}", failed.err);
+    assert_eq!(current(&host), first);
+    assert!(greeting(port).starts_with("220"));
+    host.mailstack(&["status"]).with(0);
+
+    // The way back is broken too.
+    host.put(&format!("var/lib/mailstack/{first}/etc/mailstack/mta.toml"), "version = ");
+    host.apply().with(5);
+}
+
+/// A declaration whose MTA cannot listen: the address is of no interface (RFC 5737).
+fn unstartable() -> String {
+    "schema = 1\nrole = \"gateway\"\nhostname = \"box.corp.example\"\nlisten = [\"192.0.2.77:2525\"]\n"
+        .to_owned()
+}
+
+#[test]
+fn a_first_apply_that_fails_leaves_nothing_live() {
+    let host = Host::new();
+    host.put("etc/mailstack/host.toml", &unstartable());
+    host.apply().with(4);
+    assert!(!host.path("var/lib/mailstack/current").exists());
+}
+
+#[test]
+fn a_port_that_is_taken_is_found_before_anything_is_changed() {
+    let host = Host::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    host.declare(&taken.local_addr().unwrap().to_string());
+    let refused = host.apply().with(7);
+    assert!(refused.err.contains(&format!("process {}", std::process::id())), "{}", refused.err);
+    assert!(!host.path("var/lib/mailstack/generations").exists());
+}
+
+#[test]
+fn a_foreign_sendmail_is_not_replaced() {
+    let host = Host::new();
+    host.declare(&format!("127.0.0.1:{}", free_port()));
+    host.put("usr/sbin/sendmail", "\x7fELF");
+    let refused = host.apply().with(7);
+    assert!(refused.err.contains("belongs to another MTA"), "{}", refused.err);
+    assert_eq!(fs::read_to_string(host.path("usr/sbin/sendmail")).unwrap(), "\x7fELF");
+}
+
+#[test]
+fn who_holds_the_lock_is_told() {
+    let host = Host::new();
+    host.declare(&format!("127.0.0.1:{}", free_port()));
+    let path = host.put(
+        "var/lib/mailstack/lock",
+        &format!("{{\"pid\":{},\"command\":\"mailstack apply x\",\"since\":0}}\n", std::process::id()),
+    );
+    let lock = File::open(path).unwrap();
+    lock.lock().unwrap();
+    let refused = host.apply().with(6);
+    assert!(refused.err.contains(&format!("process {} holds it", std::process::id())), "{}", refused.err);
+}
+
+#[test]
+fn drift_is_named_and_an_apply_repairs_it() {
+    let host = Host::new();
+    host.declare(&format!("127.0.0.1:{}", free_port()));
+    host.apply().with(0);
+    let aliases = host.path("var/lib/mailstack/current/etc/mail/aliases");
+    let text = fs::read_to_string(&aliases).unwrap();
+    fs::write(&aliases, "root: attacker@foreign.example\n").unwrap();
+    let status = host.mailstack(&["status"]).with(7);
+    assert!(status.err.contains("etc/mail/aliases was edited"), "{}", status.err);
+    host.apply().with(0);
+    assert_eq!(fs::read_to_string(&aliases).unwrap(), text);
+    host.mailstack(&["status"]).with(0);
+}
+
+#[test]
+fn a_build_prints_the_digest_that_an_apply_has() {
+    let host = Host::new();
+    let file = host.declare(&format!("127.0.0.1:{}", free_port()));
+    let out = host.path("out");
+    let build = |out: &Path| host.mailstack(&["build", file.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    let printed = build(&out).with(0).out;
+    assert_eq!(printed.len(), 65, "{printed}");
+    assert_eq!(build(&out).with(0).out, printed);
+    host.apply().with(0);
+    assert!(current(&host).ends_with(printed.trim()));
+    build(&host.path("etc")).with(7);
+}

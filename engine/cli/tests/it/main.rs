@@ -1,0 +1,5 @@
+//! The built command: transcripts, and an apply with the real daemon.
+
+mod activation;
+mod host;
+mod transcripts;
