@@ -56,8 +56,10 @@ impl Root {
 
     /// Names for the name below, and the one device that Sendmail needs.
     fn prepare(&self) {
-        let hosts = format!("127.0.0.1 localhost\n192.0.2.10 {HERE}\n");
-        std::fs::write(self.0.path().join("etc/hosts"), hosts).unwrap();
+        let hosts = format!("127.0.0.1 localhost\n192.0.2.10 {HERE}\n192.0.2.77 outside.example\n");
+        let file = self.0.path().join("etc/hosts");
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(file, hosts).unwrap();
         let device = self.0.path().join("dev/null");
         let made =
             Command::new("mknod").args(["-m", "666"]).arg(device).args(["c", "1", "3"]).status().unwrap();
@@ -99,13 +101,13 @@ impl Root {
         command.output().unwrap()
     }
 
-    /// What `-bv` says, warnings included.
-    fn verify(&self, user: &str, cf: &str, address: &str) -> String {
-        let program = "/usr/libexec/sendmail/sendmail";
-        let output = self.run(user, &format!("{program} -C /etc/mail/{cf} -bv '{address}' 2>&1"));
+    /// What `-bv` says of each address, warnings included.
+    fn verify(&self, user: &str, cf: &str, addresses: &str) -> String {
+        let verify = format!("/usr/libexec/sendmail/sendmail -C /etc/mail/{cf} -bv");
+        let output = self.run(user, &format!("for address in {addresses}; do {verify} $address 2>&1; done"));
         // What it always says to anybody but root.
         let notice = "Notice: -bv may give misleading output for non-privileged user\n";
-        String::from_utf8_lossy(&output.stdout).replace(notice, "").trim().to_owned()
+        String::from_utf8_lossy(&output.stdout).replace(notice, "")
     }
 }
 
@@ -118,11 +120,8 @@ fn each_cf_resolves_root_users_and_foreign_addresses() {
             if !root.0.path().join("etc/mail").join(cf).exists() {
                 continue;
             }
-            for address in
-                ["root", "alice", "nosuchuser", "bob@outside.example", "root@corp.example", "postmaster"]
-            {
-                told.push_str(&format!("{cf}: {}\n", root.verify(user, cf, address)));
-            }
+            let addresses = "root alice nosuchuser bob@outside.example root@corp.example postmaster";
+            told.push_str(&format!("{cf}:\n{}", root.verify(user, cf, addresses)));
         }
         insta::assert_snapshot!(format!("bv-{}", example.name), told);
     }
@@ -163,7 +162,7 @@ fn an_ordinary_user_of_a_masqueraded_client_submits_to_the_domain() {
         );
         let Some(root) = Root::of(&Example { name: role.to_owned(), text }) else { return };
         let server = std::thread::spawn(move || one_transaction(listener));
-        let message = "To: root\nCc: mary@localhost\nSubject: cron\n\nhello\n";
+        let message = "To: root, bob@outside.example\nCc: mary@localhost\nSubject: cron\n\nhello\n";
         let program = "/usr/libexec/sendmail/sendmail -oi -t";
         let output = root.run_on(&[], ALICE, &format!("printf '{message}' | {program} 2>&1"));
         assert!(output.status.success(), "{role}: {output:?}");

@@ -190,7 +190,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
         #[test]
         fn a_name_passes_m4_unchanged(text in "[a-z0-9._+:/-]{0,40}(dnl|index|len|divert|shift|sm_ffr)?[a-z.]{0,9}") {
@@ -203,6 +203,8 @@ mod tests {
             let inner = &quoted[1..quoted.len() - 1];
             prop_assert!(inner.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '?' || is_plain(c)));
             if let Some(expanded) = through_m4(&text) {
+                // m4 drops blanks in front of an argument that is handed on unquoted.
+                let inner = inner.trim_start();
                 prop_assert_eq!(expanded, format!("<{inner}>\n<VALUE({inner})>\n"));
             }
         }
