@@ -11,6 +11,7 @@ mod failure;
 mod host;
 mod personality;
 mod progress;
+mod proof;
 mod prover;
 mod sendmail;
 mod table;
@@ -28,6 +29,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    guarded(dispatch)
+}
+
+/// A panic is a bug of ours: it is told as one, and ends with a code of its own.
+fn guarded(work: fn() -> ExitCode) -> ExitCode {
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or(String::new(), |place| format!(" at {place}"));
         let payload = panic.payload();
@@ -35,7 +41,7 @@ fn main() -> ExitCode {
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic");
         eprintln!("{}", words::bug(&format!("{text}{place}")));
     }));
-    panic::catch_unwind(dispatch).unwrap_or_else(|_| Exit::Bug.into())
+    panic::catch_unwind(work).unwrap_or_else(|_| Exit::Bug.into())
 }
 
 fn dispatch() -> ExitCode {
@@ -67,4 +73,15 @@ fn end(result: Result<Exit, Failure>) -> ExitCode {
         }
     };
     exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_with_the_code_of_a_bug() {
+        let ended = guarded(|| panic!("on purpose"));
+        assert_eq!(format!("{ended:?}"), format!("{:?}", ExitCode::from(70)));
+    }
 }

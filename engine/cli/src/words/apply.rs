@@ -70,9 +70,7 @@ pub(super) fn cause(cause: &Cause) -> (Words, Exit) {
     match cause {
         Cause::Lock(error) => super::lock(error),
         Cause::Store(error) => super::store(error),
-        Cause::Disk(error) => {
-            super::disk(error.operation, &error.path, Words::new(error.to_string()).because(error))
-        }
+        Cause::Disk(error) => super::disk(error, Words::new(error.to_string()).because(error)),
         Cause::Build(error) => match error.downcast_ref() {
             Some(error) => super::m4(error),
             None => (Words::new(cause.to_string()).because(cause), Exit::Unable),

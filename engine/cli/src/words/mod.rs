@@ -5,12 +5,13 @@ mod declaration;
 mod finding;
 
 use std::error::Error;
-use std::path::Path;
+use std::io::ErrorKind;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Group, Level, Renderer};
 use mailstack_deploy::activation::ActivationError;
 use mailstack_deploy::generation::StoreError;
+use mailstack_deploy::generation::disk::DiskError;
 use mailstack_deploy::lock::{Holder, LockError};
 use mailstack_deploy::m4::M4Error;
 use mailstack_mta::control::ControlError;
@@ -123,7 +124,7 @@ pub fn bug(what: &str) -> String {
 fn store(error: &StoreError) -> (Words, Exit) {
     let words = Words::new(error.to_string()).because(error);
     match error {
-        StoreError::Disk(error) => disk(error.operation, &error.path, words),
+        StoreError::Disk(error) => disk(error, words),
         StoreError::NotABuild { .. } => (
             words.help("name a new or an empty directory, or one that `mailstack build` wrote"),
             Exit::Unable,
@@ -142,11 +143,14 @@ fn store(error: &StoreError) -> (Words, Exit) {
     }
 }
 
-fn disk(operation: &str, path: &Path, words: Words) -> (Words, Exit) {
-    let help = format!("mailstack must be able to {operation} it: run it as root, or use --root DIR");
-    let denied = words.notes.iter().any(|note| note.contains("Permission denied"));
-    let _ = path;
-    (if denied { words.help(help) } else { words }, Exit::Unable)
+fn disk(error: &DiskError, words: Words) -> (Words, Exit) {
+    let help = match error.source.kind() {
+        ErrorKind::PermissionDenied => "run mailstack as root, or use --root DIR",
+        ErrorKind::StorageFull => "make room on this file system",
+        ErrorKind::ReadOnlyFilesystem => "mount it so that it can be written to, or use --root DIR",
+        _ => return (words, Exit::Unable),
+    };
+    (words.help(help), Exit::Unable)
 }
 
 fn m4(error: &M4Error) -> (Words, Exit) {
@@ -191,6 +195,6 @@ pub(crate) fn lock(error: &LockError) -> (Words, Exit) {
             };
             (words.note(who).help("wait for it to end, or use --wait"), Exit::Locked)
         }
-        LockError::Disk(error) => disk(error.operation, &error.path, words),
+        LockError::Disk(error) => disk(error, words),
     }
 }

@@ -1,7 +1,7 @@
 //! From a declaration to the real daemon, and back.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -186,4 +186,34 @@ fn a_build_prints_the_digest_that_an_apply_has() {
     host.apply().with(0);
     assert!(current(&host).ends_with(printed.trim()));
     build(&host.path("etc")).with(7);
+}
+
+#[test]
+fn an_apply_that_is_killed_after_any_step_is_made_good_by_the_next() {
+    let host = Host::new();
+    let ports = [free_port(), free_port()];
+    let mut steps = 0;
+    loop {
+        let port = ports[steps % 2];
+        let file = host.declare(&format!("127.0.0.1:{port}"));
+        let killed = kill_after(&host, &file, steps);
+        host.apply().with(0);
+        assert!(greeting(port).starts_with("220"), "killed after {steps} lines");
+        host.mailstack(&["status"]).with(0);
+        if !killed {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 6, "{steps} steps were seen");
+}
+
+/// Kills an apply once it has said so many lines; false where it had ended before.
+fn kill_after(host: &Host, file: &Path, lines: usize) -> bool {
+    let mut apply = Command::new(env!("CARGO_BIN_EXE_mailstack"));
+    apply.arg("apply").arg(file).arg("--root").arg(host.root()).stderr(Stdio::piped());
+    let mut apply = apply.spawn().unwrap();
+    let said = BufReader::new(apply.stderr.take().unwrap()).lines().take(lines).count();
+    apply.kill().unwrap();
+    !apply.wait().unwrap().success() && said == lines
 }
