@@ -19,6 +19,3 @@ pub use prover::{Proof, Prover};
 pub use steps::{Apply, Done, Wanted, live_config, stop};
 pub use verify::Discrepancy;
 pub(crate) use verify::discrepancies;
-
-#[cfg(test)]
-mod tests;
