@@ -38,16 +38,16 @@ pub enum FaultKind {
         limit: usize,
     },
     /// Octets that are not UTF-8.
-    #[error("not UTF-8")]
+    #[error("not UTF-8 text")]
     NotUtf8,
     /// Not TOML; a key written twice too.
-    #[error("{message}")]
+    #[error("not TOML: {message}")]
     Syntax {
         /// The parser's words.
         message: String,
     },
     /// A key that there is not.
-    #[error("unknown key `{key}`")]
+    #[error("unknown key `{key}`{}", instead(.suggestion.as_deref(), .allowed, .tag, .roles))]
     UnknownKey {
         /// The key as written.
         key: String,
@@ -55,13 +55,15 @@ pub enum FaultKind {
         suggestion: Option<String>,
         /// All keys that are allowed here.
         allowed: Vec<String>,
+        /// The key whose value decides which keys there are here (`role`), empty for none.
+        tag: String,
         /// Values of the tag (roles) under which the key exists at this place.
         roles: Vec<String>,
     },
     /// A value of another type.
     #[error("expected {expected}, found {found}")]
     WrongType {
-        /// What must be here (`string or array`).
+        /// What must be here (`string or array of strings`).
         expected: String,
         /// What is here.
         found: &'static str,
@@ -72,8 +74,16 @@ pub enum FaultKind {
         /// The key.
         key: String,
     },
+    /// The key that decides which others there are (`role`) is not there.
+    #[error("missing key `{key}`: it must be {}", one_of(.allowed))]
+    MissingTag {
+        /// The key.
+        key: String,
+        /// Its values.
+        allowed: Vec<String>,
+    },
     /// A value that is none of those allowed.
-    #[error("{found} is not allowed here")]
+    #[error("{found} is not allowed: it must be {}", one_of(.allowed))]
     NotOneOf {
         /// The value as written.
         found: String,
@@ -83,7 +93,7 @@ pub enum FaultKind {
         allowed: Vec<String>,
     },
     /// A number outside its range.
-    #[error("{found} is out of range")]
+    #[error("{found} is out of range{}", range(*.minimum, *.maximum))]
     OutOfRange {
         /// The number as written.
         found: String,
@@ -93,18 +103,18 @@ pub enum FaultKind {
         maximum: Option<u64>,
     },
     /// A text that is not of the form wanted.
-    #[error("`{found}` does not have the form of {expected}")]
+    #[error("`{found}` is not {expected}")]
     BadForm {
         /// The text as written.
         found: String,
-        /// The form in words (`a duration, as 5m`).
+        /// The form and its bounds in words (`a duration from 1s to 366d, as 5m`).
         expected: &'static str,
     },
     /// A list that must have an element and has none.
-    #[error("the list must not be empty")]
+    #[error("the list is empty: it must have an element at least")]
     EmptyList,
     /// None or several of keys of which exactly one must be there.
-    #[error("exactly one of {} must be here, found {}", listed(.keys), listed(.found))]
+    #[error("exactly one of {} must be here, found {}", listed(.keys, ", "), listed(.found, ", "))]
     ExactlyOne {
         /// The keys to choose from.
         keys: Vec<String>,
@@ -112,12 +122,18 @@ pub enum FaultKind {
         found: Vec<String>,
     },
     /// A version of the language that this program does not know.
-    #[error("version {found} of the language is not supported")]
+    #[error("version {found} of the language is not supported: it must be {supported}")]
     UnsupportedVersion {
         /// The version as written.
         found: String,
         /// The version that is supported.
         supported: u64,
+    },
+    /// More faults than are told.
+    #[error("more than {limit} faults: only {limit} are listed")]
+    TooMany {
+        /// How many are told.
+        limit: usize,
     },
     /// The schema let something pass that the types refuse: a bug here.
     #[error("cannot be read: {message}")]
@@ -127,9 +143,33 @@ pub enum FaultKind {
     },
 }
 
-fn listed(keys: &[String]) -> String {
+fn instead(suggestion: Option<&str>, allowed: &[String], tag: &str, roles: &[String]) -> String {
+    match suggestion {
+        _ if !roles.is_empty() => format!(": it exists only where `{tag}` is {}", listed(roles, " or ")),
+        Some(suggestion) => format!(": did you mean `{suggestion}`?"),
+        None if allowed.is_empty() => String::new(),
+        None => format!(": the keys here are {}", listed(allowed, ", ")),
+    }
+}
+
+fn range(minimum: Option<u64>, maximum: Option<u64>) -> String {
+    match (minimum, maximum) {
+        (Some(least), Some(most)) => format!(": it must be {least} to {most}"),
+        (Some(least), None) => format!(": it must be {least} or more"),
+        (None, Some(most)) => format!(": it must be {most} or less"),
+        (None, None) => String::new(),
+    }
+}
+
+/// What a value must be, in words: `a`, or one of `a`, `b`.
+pub(crate) fn one_of(allowed: &[String]) -> String {
+    let prefix = if allowed.len() > 1 { "one of " } else { "" };
+    format!("{prefix}{}", listed(allowed, ", "))
+}
+
+fn listed(keys: &[String], between: &str) -> String {
     if keys.is_empty() {
         return "none".to_owned();
     }
-    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(between)
 }

@@ -13,114 +13,151 @@ use toml::de::{DeTable, DeValue};
 use crate::fault::{Fault, FaultKind};
 use crate::spans::{child, element};
 
+/// The most faults that are told: whoever sees a hundred repairs those first, and one word repeated through a large
+/// file costs no more than its reading.
+pub(crate) const MAX_FAULTS: usize = 100;
+
 mod scalar;
 mod union;
 
-/// Returns every fault of `table` against `schema`.
-pub(crate) fn faults(schema: &Value, table: &Spanned<DeTable<'_>>) -> Vec<Fault> {
-    let mut walk = Walk { faults: Vec::new() };
-    let place = Place { path: String::new(), header: 0..0 };
+/// Returns every fault of `table` against `schema`; what the file lacks as a whole stands at `start`.
+pub(crate) fn faults(schema: &Value, table: &Spanned<DeTable<'_>>, start: usize) -> Vec<Fault> {
+    let mut walk = Walk { faults: Vec::new(), more: false };
+    let place = Place { at: &At::Root, header: start..start };
     walk.table(Shape::alone(schema), table.get_ref(), &place);
     walk.faults
 }
 
 struct Walk {
     faults: Vec<Fault>,
+    /// Whether there were more faults than are told: the walk ends.
+    more: bool,
+}
+
+/// Where the walk is. Written out only for a fault: a long key over a long list would else cost their product.
+enum At<'a> {
+    Root,
+    Key(&'a At<'a>, &'a str),
+    Item(&'a At<'a>, usize),
+}
+
+impl At<'_> {
+    fn path(&self) -> String {
+        match self {
+            At::Root => String::new(),
+            At::Key(above, key) => child(&above.path(), key),
+            At::Item(above, index) => element(&above.path(), *index),
+        }
+    }
 }
 
 /// What must be at a place, and what could be there under other values of the tag.
 #[derive(Clone)]
 struct Shape<'s> {
     schema: &'s Value,
+    /// The key that tells the others apart, empty where there are none.
+    tag: &'s str,
     others: Vec<(&'s str, &'s Value)>,
 }
 
 impl<'s> Shape<'s> {
     fn alone(schema: &'s Value) -> Self {
-        Self { schema, others: Vec::new() }
+        Self { schema, tag: "", others: Vec::new() }
     }
 
     fn property(&self, schema: &'s Value, key: &str) -> Self {
         let others = self.others.iter();
         Self {
             schema,
+            tag: self.tag,
             others: others.filter_map(|(tag, other)| Some((*tag, property(other, key)?))).collect(),
         }
     }
 }
 
 /// Where a table is: its path, and what to underline for what it lacks.
-struct Place {
-    path: String,
+struct Place<'a> {
+    at: &'a At<'a>,
     header: Range<usize>,
 }
 
 impl Walk {
-    fn value(&mut self, shape: Shape<'_>, value: &Spanned<DeValue<'_>>, path: &str, key: Range<usize>) {
-        let Some(shape) = self.branch(shape, value, path) else { return };
-        if !self.has_type(shape.schema, value, path) {
+    fn value(&mut self, shape: Shape<'_>, value: &Spanned<DeValue<'_>>, at: &At<'_>, key: Range<usize>) {
+        let Some(shape) = self.branch(shape, value, at) else { return };
+        if !self.has_type(shape.schema, value, at) {
             return;
         }
         match value.get_ref() {
-            DeValue::Table(table) => self.table(shape, table, &Place { path: path.to_owned(), header: key }),
+            DeValue::Table(table) => self.table(shape, table, &Place { at, header: key }),
             DeValue::Array(items) => {
                 if items.is_empty() && shape.schema.get("minItems").and_then(Value::as_u64) > Some(0) {
-                    self.add(value.span(), path, FaultKind::EmptyList);
+                    self.add(value.span(), at, FaultKind::EmptyList);
                 }
                 let Some(schema) = shape.schema.get("items") else { return };
-                for (at, item) in items.iter().enumerate() {
-                    self.value(Shape::alone(schema), item, &element(path, at), item.span());
+                for (index, item) in items.iter().enumerate() {
+                    if self.more {
+                        return;
+                    }
+                    self.value(Shape::alone(schema), item, &At::Item(at, index), item.span());
                 }
             }
-            _ => self.scalar(shape.schema, value, path),
+            _ => self.scalar(shape.schema, value, at),
         }
     }
 
-    fn table(&mut self, shape: Shape<'_>, table: &DeTable<'_>, place: &Place) {
+    fn table(&mut self, shape: Shape<'_>, table: &DeTable<'_>, place: &Place<'_>) {
         if let Some(tag) = union::tag(shape.schema) {
             return self.tagged(&tag, table, place);
         }
         for (key, value) in table {
-            let path = child(&place.path, key.get_ref());
+            if self.more {
+                return;
+            }
+            let at = At::Key(place.at, key.get_ref());
             match property(shape.schema, key.get_ref()) {
-                Some(schema) => self.value(shape.property(schema, key.get_ref()), value, &path, key.span()),
-                None => self.unknown(&shape, key, &path),
+                Some(schema) => self.value(shape.property(schema, key.get_ref()), value, &at, key.span()),
+                None => self.unknown(&shape, key, &at),
             }
         }
         self.missing(shape.schema, table, place);
         self.exactly_one(shape.schema, table, place);
     }
 
-    fn unknown(&mut self, shape: &Shape<'_>, key: &Spanned<toml::de::DeString<'_>>, path: &str) {
+    fn unknown(&mut self, shape: &Shape<'_>, key: &Spanned<toml::de::DeString<'_>>, at: &At<'_>) {
         let allowed: Vec<String> = keys(shape.schema).map(str::to_owned).collect();
         let others = shape.others.iter().filter(|(_, schema)| property(schema, key.get_ref()).is_some());
         let kind = FaultKind::UnknownKey {
             key: key.get_ref().to_string(),
             suggestion: nearest(key.get_ref(), &allowed),
+            tag: shape.tag.to_owned(),
             roles: others.map(|(tag, _)| (*tag).to_owned()).collect(),
             allowed,
         };
-        self.add(key.span(), path, kind);
+        self.add(key.span(), at, kind);
     }
 
-    fn missing(&mut self, schema: &Value, table: &DeTable<'_>, place: &Place) {
+    fn missing(&mut self, schema: &Value, table: &DeTable<'_>, place: &Place<'_>) {
         for key in required(schema).filter(|key| !table.contains_key(*key)) {
-            self.add(place.header.clone(), &place.path, FaultKind::MissingKey { key: key.to_owned() });
+            self.add(place.header.clone(), place.at, FaultKind::MissingKey { key: key.to_owned() });
         }
     }
 
-    fn exactly_one(&mut self, schema: &Value, table: &DeTable<'_>, place: &Place) {
+    fn exactly_one(&mut self, schema: &Value, table: &DeTable<'_>, place: &Place<'_>) {
         let branches = schema.get("oneOf").and_then(Value::as_array).into_iter().flatten();
         let keys: Vec<String> = branches.flat_map(required).map(str::to_owned).collect();
         let found: Vec<String> =
             keys.iter().filter(|key| table.contains_key(key.as_str())).cloned().collect();
         if !keys.is_empty() && found.len() != 1 {
-            self.add(place.header.clone(), &place.path, FaultKind::ExactlyOne { keys, found });
+            self.add(place.header.clone(), place.at, FaultKind::ExactlyOne { keys, found });
         }
     }
 
-    fn add(&mut self, span: Range<usize>, path: &str, kind: FaultKind) {
-        self.faults.push(Fault { span, path: path.to_owned(), kind });
+    fn add(&mut self, span: Range<usize>, at: &At<'_>, kind: FaultKind) {
+        if self.faults.len() > MAX_FAULTS {
+            self.more = true;
+        } else {
+            self.faults.push(Fault { span, path: at.path(), kind });
+        }
     }
 }
 
@@ -142,8 +179,14 @@ fn required(schema: &Value) -> impl Iterator<Item = &str> {
     schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }
 
+/// A longer word is no key misspelt.
+const LONGEST_MEANT: usize = 64;
+
 /// The most similar candidate, where one is similar enough to be meant.
 fn nearest(word: &str, candidates: &[String]) -> Option<String> {
+    if word.len() > LONGEST_MEANT {
+        return None;
+    }
     let scored = candidates.iter().map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
     let best = scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
     best.map(|(_, candidate)| candidate.clone())

@@ -4,24 +4,23 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Walk, nearest};
-use crate::fault::FaultKind;
+use super::{At, Walk, nearest};
+use crate::fault::{FaultKind, one_of};
 use crate::value;
 
 impl Walk {
     /// Whether the value has a type that the schema allows; else a fault.
-    pub(super) fn has_type(&mut self, schema: &Value, value: &Spanned<DeValue<'_>>, path: &str) -> bool {
+    pub(super) fn has_type(&mut self, schema: &Value, value: &Spanned<DeValue<'_>>, at: &At<'_>) -> bool {
         let types = types(schema);
         let found = type_of(value.get_ref());
         if types.is_empty() || types.contains(&found) {
             return true;
         }
-        let expected = types.iter().map(|name| word(name)).collect::<Vec<_>>().join(" or ");
-        self.add(value.span(), path, FaultKind::WrongType { expected, found: word(found) });
+        self.add(value.span(), at, FaultKind::WrongType { expected: expected(schema), found: word(found) });
         false
     }
 
-    pub(super) fn scalar(&mut self, schema: &Value, value: &Spanned<DeValue<'_>>, path: &str) {
+    pub(super) fn scalar(&mut self, schema: &Value, value: &Spanned<DeValue<'_>>, at: &At<'_>) {
         let kind = match value.get_ref() {
             DeValue::String(text) => not_one_of(schema, text).or_else(|| bad_form(schema, text)),
             DeValue::Integer(_) => number(schema, value.get_ref()),
@@ -29,7 +28,7 @@ impl Walk {
             _ => None,
         };
         if let Some(kind) = kind {
-            self.add(value.span(), path, kind);
+            self.add(value.span(), at, kind);
         }
     }
 }
@@ -59,13 +58,47 @@ pub(super) fn constants(schema: &Value) -> Vec<String> {
 }
 
 fn bad_form(schema: &Value, text: &str) -> Option<FaultKind> {
-    let (ok, expected) = match schema.get("pattern").and_then(Value::as_str)? {
-        value::SIZE => (value::size(text).is_ok(), "a size, as 25MiB"),
-        value::DURATION => (value::duration(text).is_ok(), "a duration, as 30s, 5m, 1h or 5d"),
-        value::ENHANCED => (is_enhanced(text), "an enhanced status code, as 5.7.1"),
+    let pattern = schema.get("pattern").and_then(Value::as_str)?;
+    let ok = match pattern {
+        value::SIZE => value::size(text).is_ok(),
+        value::DURATION => value::duration(text).is_ok(),
+        value::ENHANCED => is_enhanced(text),
         _ => return None,
     };
-    (!ok).then(|| FaultKind::BadForm { found: text.to_owned(), expected })
+    (!ok).then(|| FaultKind::BadForm { found: text.to_owned(), expected: form(pattern) })
+}
+
+/// The form that a pattern asks for, in words.
+fn form(pattern: &str) -> &'static str {
+    match pattern {
+        value::SIZE => "a size from 1B to 1024GiB, as 25MiB or 500KiB",
+        value::DURATION => "a duration from 1s to 366d, as 30s, 5m, 1h or 5d",
+        value::ENHANCED => "an enhanced status code, as 5.7.1",
+        _ => "text of the form wanted",
+    }
+}
+
+/// What a schema asks for, in words: its type, and of a text or number what it may say.
+fn expected(schema: &Value) -> String {
+    if let Some(branches) = schema.get("anyOf").and_then(Value::as_array) {
+        return branches.iter().map(expected).collect::<Vec<_>>().join(" or ");
+    }
+    let only = schema.get("const").filter(|only| !only.is_string());
+    let types = types(schema);
+    match (types.as_slice(), only) {
+        (_, Some(only)) => format!("`{only}`"),
+        (["string"], _) if !constants(schema).is_empty() => one_of(&constants(schema)),
+        (["string"], _) => match schema.get("pattern").and_then(Value::as_str) {
+            Some(pattern) => format!("string ({})", form(pattern)),
+            None => "string".to_owned(),
+        },
+        (["boolean"], _) => "true or false".to_owned(),
+        (["array"], _) => match schema.get("items").map(self::types).as_deref() {
+            Some([item]) => format!("array of {}s", word(item)),
+            _ => "array".to_owned(),
+        },
+        (types, _) => types.iter().map(|name| word(name)).collect::<Vec<_>>().join(" or "),
+    }
 }
 
 fn is_enhanced(text: &str) -> bool {
@@ -131,7 +164,7 @@ pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
 }
 
 /// TOML's name of a type.
-fn word(name: &str) -> &'static str {
+pub(super) fn word(name: &str) -> &'static str {
     match name {
         "object" => "table",
         "array" => "array",

@@ -6,10 +6,9 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::scalar::type_of;
-use super::{Place, Shape, Walk, keys, nearest, properties, property, required};
-use crate::fault::FaultKind;
-use crate::spans::child;
+use super::scalar::{type_of, word};
+use super::{At, Place, Shape, Walk, keys, nearest, properties, property, required};
+use crate::fault::{FaultKind, one_of};
 
 /// A union of tables that one key tells apart.
 pub(super) struct Tag<'s> {
@@ -33,65 +32,77 @@ fn tagged_by<'s>(key: &'s str, branches: &'s [Value]) -> Option<Tag<'s>> {
     (distinct.len() == branches.len()).then_some(Tag { key, branches })
 }
 
+impl Tag<'_> {
+    fn values(&self) -> Vec<String> {
+        self.branches.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+}
+
 impl Walk {
     /// The branch of an untagged union that has the value's type, or the schema itself.
     pub(super) fn branch<'s>(
         &mut self,
         shape: Shape<'s>,
         value: &Spanned<DeValue<'_>>,
-        path: &str,
+        at: &At<'_>,
     ) -> Option<Shape<'s>> {
         let Some(branches) = shape.schema.get("anyOf").and_then(Value::as_array) else { return Some(shape) };
         let found = type_of(value.get_ref());
         match branches.iter().find(|branch| branch.get("type").and_then(Value::as_str) == Some(found)) {
-            Some(schema) => Some(Shape { schema, others: shape.others }),
+            Some(schema) => Some(Shape { schema, ..shape }),
             None => {
-                self.has_type(shape.schema, value, path);
+                self.has_type(shape.schema, value, at);
                 None
             }
         }
     }
 
-    pub(super) fn tagged(&mut self, tag: &Tag<'_>, table: &DeTable<'_>, place: &Place) {
+    pub(super) fn tagged(&mut self, tag: &Tag<'_>, table: &DeTable<'_>, place: &Place<'_>) {
         let Some((key, value)) = table.get_key_value(tag.key) else {
-            self.add(place.header.clone(), &place.path, FaultKind::MissingKey { key: tag.key.to_owned() });
+            let kind = FaultKind::MissingTag { key: tag.key.to_owned(), allowed: tag.values() };
+            self.add(place.header.clone(), place.at, kind);
             return self.common(tag, table, place);
         };
         let named = value.get_ref().as_str();
         let branch = tag.branches.iter().find(|(name, _)| Some(*name) == named);
         let Some((name, schema)) = branch else {
-            self.bad_tag(tag, value, &child(&place.path, tag.key));
+            self.bad_tag(tag, value, &At::Key(place.at, tag.key));
             return self.common(tag, table, place);
         };
         let others = tag.branches.iter().filter(|(other, _)| other != name).copied().collect();
-        let place = Place { path: place.path.clone(), header: key.span().start..value.span().end };
-        self.table(Shape { schema, others }, table, &place);
+        let place = Place { at: place.at, header: key.span().start..value.span().end };
+        self.table(Shape { schema, tag: tag.key, others }, table, &place);
     }
 
-    fn bad_tag(&mut self, tag: &Tag<'_>, value: &Spanned<DeValue<'_>>, path: &str) {
-        let allowed: Vec<String> = tag.branches.iter().map(|(name, _)| (*name).to_owned()).collect();
+    fn bad_tag(&mut self, tag: &Tag<'_>, value: &Spanned<DeValue<'_>>, at: &At<'_>) {
+        let allowed = tag.values();
         let kind = match value.get_ref().as_str() {
             Some(text) => FaultKind::NotOneOf {
                 found: format!("`{text}`"),
                 suggestion: nearest(text, &allowed),
                 allowed,
             },
-            None => FaultKind::WrongType { expected: "string".into(), found: value.get_ref().type_str() },
+            None => {
+                FaultKind::WrongType { expected: one_of(&allowed), found: word(type_of(value.get_ref())) }
+            }
         };
-        self.add(value.span(), path, kind);
+        self.add(value.span(), at, kind);
     }
 
     /// What all branches agree on, where no branch is known.
-    fn common(&mut self, tag: &Tag<'_>, table: &DeTable<'_>, place: &Place) {
+    fn common(&mut self, tag: &Tag<'_>, table: &DeTable<'_>, place: &Place<'_>) {
         for (key, value) in table.iter().filter(|(key, _)| key.get_ref() != tag.key) {
-            let path = child(&place.path, key.get_ref());
+            if self.more {
+                return;
+            }
+            let at = At::Key(place.at, key.get_ref());
             let mut shapes = tag.branches.iter().filter_map(|(_, branch)| property(branch, key.get_ref()));
             match shapes.next() {
                 Some(first) if shapes.all(|other| same(first, other)) => {
-                    self.value(Shape::alone(first), value, &path, key.span());
+                    self.value(Shape::alone(first), value, &at, key.span());
                 }
                 Some(_) => {}
-                None => self.unknown_in_all(tag, key, &path),
+                None => self.unknown_in_all(tag, key, &at),
             }
         }
         let everywhere =
@@ -99,17 +110,17 @@ impl Walk {
         let absent = |key: &&str| *key != tag.key && !table.contains_key(*key);
         let first = tag.branches.first().into_iter().flat_map(|(_, branch)| required(branch));
         for key in first.filter(everywhere).filter(absent) {
-            self.add(place.header.clone(), &place.path, FaultKind::MissingKey { key: key.to_owned() });
+            self.add(place.header.clone(), place.at, FaultKind::MissingKey { key: key.to_owned() });
         }
     }
 
-    fn unknown_in_all(&mut self, tag: &Tag<'_>, key: &Spanned<toml::de::DeString<'_>>, path: &str) {
+    fn unknown_in_all(&mut self, tag: &Tag<'_>, key: &Spanned<toml::de::DeString<'_>>, at: &At<'_>) {
         let allowed: BTreeSet<&str> = tag.branches.iter().flat_map(|(_, branch)| keys(branch)).collect();
         let allowed: Vec<String> = allowed.into_iter().map(str::to_owned).collect();
         let suggestion = nearest(key.get_ref(), &allowed);
-        let kind =
-            FaultKind::UnknownKey { key: key.get_ref().to_string(), suggestion, allowed, roles: Vec::new() };
-        self.add(key.span(), path, kind);
+        let (key_text, tag) = (key.get_ref().to_string(), tag.key.to_owned());
+        let kind = FaultKind::UnknownKey { key: key_text, suggestion, allowed, tag, roles: Vec::new() };
+        self.add(key.span(), at, kind);
     }
 }
 

@@ -112,6 +112,25 @@ fn spans_find_keys_values_and_the_nearest_ancestor() {
 }
 
 #[test]
+fn a_missing_key_of_the_file_stands_at_its_first_key_or_after_its_comments() {
+    let table = [
+        ("", 0),
+        ("\n\n", 0),
+        ("# a host\n", 8),
+        ("# a host\n# of ours\n\n", 18),
+        ("# a host\nschema = 1\n", 9),
+        ("schema = 1\n[relay]\n", 0),
+        ("\n[relay]\n", 2),
+        ("\u{feff}schema = 1\n", 3),
+    ];
+    for (text, want) in table {
+        let faults = read::<Host>(text).unwrap_err();
+        let role = faults.iter().find(|fault| fault.to_string().starts_with("missing key `role`: ")).unwrap();
+        assert_eq!(role.span, want..want, "{text:?}");
+    }
+}
+
+#[test]
 fn bom_and_crlf_are_taken_and_spans_stay_right() {
     let text = "\u{feff}schema = 1\r\nrole = \"nullclient\"\r\nmail_host = \"hub.example\"\r\n";
     let written = read::<Host>(text).unwrap();
