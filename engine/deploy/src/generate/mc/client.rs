@@ -21,7 +21,7 @@ pub(super) fn sendmail_mc(model: &Model, client: &NullClient) -> String {
     mc.fixed("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
     mc.block("Nobody needs to know more than that mail is taken.");
     mc.fixed("confPRIVACY_FLAGS", "goaway,noetrn,restrictmailq,restrictqrun");
-    mc.fixed("confSMTP_LOGIN_MSG", "$j; $b");
+    mc.fixed("confSMTP_LOGIN_MSG", "$j $b");
     mc.message_limits(model);
     mc.queue(model);
     mc.block("Every connection goes to the mail host, whatever name the rewriting below routes by.");

@@ -1,6 +1,6 @@
 //! `sendmail.mc` of the roles with mailboxes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use mailstack_policy::rules::Masquerade;
 use mailstack_runtime::MailboxFormat;
@@ -47,7 +47,7 @@ fn common(mc: &mut Mc, model: &Model, mta: &Mta) {
     mc.fixed("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
     mc.fixed("ALIAS_FILE", "/etc/mail/aliases");
     mc.block("No version in the greeting; no EXPN, VRFY, VERB, ETRN; the queue is nobody's business.");
-    mc.fixed("confSMTP_LOGIN_MSG", "$j; $b");
+    mc.fixed("confSMTP_LOGIN_MSG", "$j $b");
     mc.fixed("confPRIVACY_FLAGS", "goaway,noetrn,restrictmailq,restrictqrun");
     mc.block("No ident look-ups: they delay each session and prove nothing.");
     mc.fixed("confTO_IDENT", "0");
@@ -85,7 +85,15 @@ pub(super) fn masquerade(mc: &mut Mc, masquerade: &Masquerade) {
 fn listeners(mc: &mut Mc, mta: &Mta) {
     mc.block("Where it listens. Without no_default_msa port 587 of every address would be open too.");
     mc.feature("no_default_msa");
-    mta.listeners.iter().for_each(|at| mc.line(&daemon_options(at)));
+    let alone = |at: &&SocketAddr| !taken_by_ipv6(at, mta);
+    mta.listeners.iter().filter(alone).for_each(|at| mc.line(&daemon_options(at)));
+}
+
+/// Whether an IPv6 socket takes this address's connections too: on Linux `::` binds IPv4 as well, and a second
+/// socket for 0.0.0.0 would find its port in use.
+fn taken_by_ipv6(at: &SocketAddr, mta: &Mta) -> bool {
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, at.port()));
+    at.is_ipv4() && mta.listeners.contains(&both)
 }
 
 /// An IPv6 address is optional (`M=O`): a host without IPv6 still starts.
