@@ -96,13 +96,15 @@ fn taken_by_ipv6(at: &SocketAddr, mta: &Mta) -> bool {
     at.is_ipv4() && mta.listeners.contains(&both)
 }
 
-/// An IPv6 address is optional (`M=O`): a host without IPv6 still starts.
+/// One IPv6 address is optional (`M=O`): a host without IPv6 still starts. All of them are not, since they may be
+/// all there is.
 fn daemon_options(at: &SocketAddr) -> String {
     let port = at.port();
+    let optional = if at.ip().is_unspecified() { "" } else { ", M=O" };
     match at.ip() {
         IpAddr::V4(v4) => format!("DAEMON_OPTIONS(`Family=inet, Addr={v4}, Port={port}, Name=MTA')dnl"),
         IpAddr::V6(v6) => {
-            format!("DAEMON_OPTIONS(`Family=inet6, Addr={v6}, Port={port}, Name=MTA6, M=O')dnl")
+            format!("DAEMON_OPTIONS(`Family=inet6, Addr={v6}, Port={port}, Name=MTA6{optional}')dnl")
         }
     }
 }
