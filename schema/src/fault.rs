@@ -47,7 +47,7 @@ pub enum FaultKind {
         message: String,
     },
     /// A key that there is not.
-    #[error("unknown key `{key}`{}", instead(.suggestion.as_deref(), .allowed, .tag, .roles))]
+    #[error("unknown key `{}`{}", clipped(.key), instead(.suggestion.as_deref(), .allowed, .tag, .roles))]
     UnknownKey {
         /// The key as written.
         key: String,
@@ -83,7 +83,7 @@ pub enum FaultKind {
         allowed: Vec<String>,
     },
     /// A value that is none of those allowed.
-    #[error("{found} is not allowed: it must be {}", one_of(.allowed))]
+    #[error("{} is not allowed: it must be {}", clipped(.found), one_of(.allowed))]
     NotOneOf {
         /// The value as written.
         found: String,
@@ -93,7 +93,7 @@ pub enum FaultKind {
         allowed: Vec<String>,
     },
     /// A number outside its range.
-    #[error("{found} is out of range{}", range(*.minimum, *.maximum))]
+    #[error("{} is out of range{}", clipped(.found), range(*.minimum, *.maximum))]
     OutOfRange {
         /// The number as written.
         found: String,
@@ -103,7 +103,7 @@ pub enum FaultKind {
         maximum: Option<u64>,
     },
     /// A text that is not of the form wanted.
-    #[error("`{found}` is not {expected}")]
+    #[error("`{}` is not {expected}", clipped(.found))]
     BadForm {
         /// The text as written.
         found: String,
@@ -122,7 +122,7 @@ pub enum FaultKind {
         found: Vec<String>,
     },
     /// A version of the language that this program does not know.
-    #[error("version {found} of the language is not supported: it must be {supported}")]
+    #[error("version {} of the language is not supported: it must be {supported}", clipped(.found))]
     UnsupportedVersion {
         /// The version as written.
         found: String,
@@ -150,6 +150,15 @@ fn instead(suggestion: Option<&str>, allowed: &[String], tag: &str, roles: &[Str
         None if allowed.is_empty() => String::new(),
         None => format!(": the keys here are {}", listed(allowed, ", ")),
     }
+}
+
+/// The beginning of what was written: a message is for reading.
+pub(crate) fn clipped(text: &str) -> String {
+    const LONGEST: usize = 80;
+    if text.chars().nth(LONGEST).is_none() {
+        return text.to_owned();
+    }
+    text.chars().take(LONGEST).chain(['…']).collect()
 }
 
 fn range(minimum: Option<u64>, maximum: Option<u64>) -> String {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
-use crate::fault::{Fault, FaultKind};
+use crate::fault::{Fault, FaultKind, clipped};
 use crate::schema::{Document, json_schema};
 use crate::spans::Spans;
 use crate::walk::{self, MAX_FAULTS};
@@ -103,7 +103,7 @@ fn whole(span: Range<usize>, kind: FaultKind) -> Fault {
 fn syntax(text: &str, error: &Error) -> Fault {
     let span = error.span().unwrap_or(text.len()..text.len());
     let message = match text.get(span.clone()) {
-        Some(key) if is_duplicate(error) => format!("the key `{key}` is written twice"),
+        Some(key) if is_duplicate(error) => format!("the key `{}` is written twice", clipped(key)),
         _ => error.message().to_owned(),
     };
     whole(span, FaultKind::Syntax { message })
