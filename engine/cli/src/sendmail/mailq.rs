@@ -1,0 +1,99 @@
+//! `mailq`: the queue in the look that administrators and log analysers know from Sendmail.
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use mailstack_mta::control::{Client, Entry, EntryRecipient};
+use mailstack_mta::host::Root;
+use mailstack_mta::spool::Standing;
+use mailstack_runtime::Paths;
+
+use super::{EX_IOERR, EX_OK, Failed, unanswered};
+
+/// Writes the queue of the running MTA.
+pub fn print(root: &Root, paths: &Paths, out: &mut dyn Write) -> Result<u8, Failed> {
+    let client = Client::connect(root, paths).map_err(unanswered)?;
+    let entries = client.queue_list(None, None).map_err(unanswered)?;
+    let spool = paths.spool.display().to_string();
+    let mut count = 0_u64;
+    for entry in entries {
+        let entry = entry.map_err(unanswered)?;
+        if count == 0 {
+            write_out(out, &heading(&spool))?;
+        }
+        count += 1;
+        write_out(out, &lines(&entry, &TimeZone::system()))?;
+    }
+    let end = if count == 0 { format!("{spool} is empty\n") } else { String::new() };
+    write_out(out, &format!("{end}\t\tTotal requests: {count}\n"))?;
+    Ok(EX_OK)
+}
+
+fn write_out(out: &mut dyn Write, text: &str) -> Result<(), Failed> {
+    out.write_all(text.as_bytes()).map_err(|error| Failed(EX_IOERR, format!("standard output: {error}")))
+}
+
+fn heading(spool: &str) -> String {
+    format!("\t\t{spool}\n----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n")
+}
+
+fn lines(entry: &Entry, zone: &TimeZone) -> String {
+    let arrived = i64::try_from(entry.arrived.0).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    let time = arrived.map(|at| at.to_zoned(zone.clone()).strftime("%a %b %e %H:%M").to_string());
+    // As with Sendmail: `*` is being sent.
+    let mark = if entry.recipients.iter().any(|recipient| recipient.active) { '*' } else { ' ' };
+    let mut text =
+        format!("{}{mark}{:>8} {:<16} {}\n", entry.id, entry.size, time.unwrap_or_default(), entry.sender);
+    if entry.held {
+        text.push_str("                 (Held)\n");
+    }
+    let waiting = entry.recipients.iter().filter(|recipient| recipient.standing != Standing::Done);
+    waiting.for_each(|recipient| text.push_str(&recipient_lines(recipient)));
+    text
+}
+
+fn recipient_lines(recipient: &EntryRecipient) -> String {
+    let why = match &recipient.standing {
+        Standing::Deferred(wait) => format!("                 (Deferred: {})\n", wait.diagnostic),
+        Standing::Fresh | Standing::Done => String::new(),
+    };
+    format!("{why}\t\t\t\t\t <{}>\n", recipient.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use mailstack_mta::message::{QueueId, Timestamp as Arrived};
+    use mailstack_mta::spool::Wait;
+    use mailstack_policy::ReversePath;
+
+    use super::*;
+
+    #[test]
+    fn a_message_that_waits() {
+        let to = |address: &str, standing| EntryRecipient {
+            address: address.parse().unwrap(),
+            standing,
+            active: false,
+        };
+        let wait = Wait {
+            attempts: 1,
+            next: Arrived(1_795_190_902_000),
+            status: "4.4.1".into(),
+            diagnostic: "Connection refused".into(),
+        };
+        let entry = Entry {
+            id: QueueId(1),
+            sender: ReversePath::Null,
+            size: 1234,
+            arrived: Arrived(1_795_190_602_000),
+            held: false,
+            recipients: vec![to("a@x.example", Standing::Deferred(wait)), to("b@x.example", Standing::Done)],
+        };
+        assert_eq!(
+            lines(&entry, &TimeZone::UTC),
+            "0000000000001     1234 Fri Nov 20 16:03 <>\n                 (Deferred: Connection refused)\n\
+             \t\t\t\t\t <a@x.example>\n"
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! The header of a message as a program wrote it: its recipients, and the block that goes on.
+//!
+//! Reads up to the end of the header and no further, so that the body can stream behind it. `Bcc:` is taken out;
+//! missing fields are the server's business, but for a `From:` with the full name of `-F`, which only the caller
+//! knows.
+
+use std::io::{self, BufRead};
+
+use mailstack_policy::address_list::addresses;
+use mailstack_policy::header::{Field, fields};
+use mailstack_policy::{Address, AddressError};
+
+use super::text::Lines;
+
+/// The most octets of a header; the server's limit is lower.
+const MAX_HEADER: usize = 1 << 20;
+
+/// A header, and the first line of what is behind it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// The fields, as they are to be sent, each ended by CRLF, without the empty line.
+    pub block: Vec<u8>,
+    /// What was read of the body already.
+    pub body_start: Vec<u8>,
+}
+
+/// Why a message cannot be sent (EX_DATAERR).
+#[derive(Debug, thiserror::Error)]
+pub enum BadMessage {
+    /// Standard input.
+    #[error("standard input")]
+    Input(#[source] io::Error),
+    /// The header never ends.
+    #[error("the header is over {MAX_HEADER} octets")]
+    HeaderTooLong,
+    /// An address.
+    #[error("{text}: {source}")]
+    Address {
+        /// As it was written.
+        text: String,
+        /// What is wrong with it.
+        source: AddressError,
+    },
+}
+
+/// Reads the header: up to the empty line, or to the first line that is no field, which then begins the body.
+pub fn read_head<R: BufRead>(lines: &mut Lines<R>) -> Result<Head, BadMessage> {
+    let mut head = Head::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if !lines.next_into(&mut line).map_err(BadMessage::Input)? || line == b"\r\n" {
+            return Ok(head);
+        }
+        // The separator of an mbox file, which some programs leave in front.
+        if head.block.is_empty() && line.starts_with(b"From ") {
+            continue;
+        }
+        if !belongs_to_header(&line, head.block.is_empty()) {
+            head.body_start = line;
+            return Ok(head);
+        }
+        head.block.extend_from_slice(&line);
+        if head.block.len() > MAX_HEADER {
+            return Err(BadMessage::HeaderTooLong);
+        }
+    }
+}
+
+fn belongs_to_header(line: &[u8], first: bool) -> bool {
+    let continues = matches!(line.first(), Some(b' ' | b'\t'));
+    if continues { !first } else { fields(line).next().is_some() }
+}
+
+impl Head {
+    /// The recipients that the header names: those of `Resent-To`, `-Cc` and `-Bcc` where there is any of them,
+    /// else of `To`, `Cc` and `Bcc`.
+    pub fn recipients(&self) -> Result<Vec<Address>, BadMessage> {
+        let resent = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
+        let named =
+            |names: &[&str]| fields(&self.block).filter(|field| is_any(field, names)).collect::<Vec<_>>();
+        let found = match named(&resent) {
+            none if none.is_empty() => named(&["To", "Cc", "Bcc", "Apparently-To"]),
+            resent => resent,
+        };
+        let lists = found.iter().map(|field| list(field.body)).collect::<Result<Vec<_>, _>>()?;
+        Ok(lists.into_iter().flatten().collect())
+    }
+
+    /// Takes `Bcc:` and `Resent-Bcc:` out.
+    pub fn remove_bcc(&mut self) {
+        let hidden: Vec<_> = fields(&self.block)
+            .filter(|field| is_any(field, &["Bcc", "Resent-Bcc"]))
+            .map(|field| field.start..field.end())
+            .collect();
+        for range in hidden.into_iter().rev() {
+            self.block.drain(range);
+        }
+    }
+
+    /// Adds `From:` with this full name where there is none.
+    pub fn add_from(&mut self, full_name: &str, sender: &str) {
+        if fields(&self.block).any(|field| is_any(&field, &["From", "Resent-From"])) {
+            return;
+        }
+        let name: String = full_name.chars().filter(|c| !c.is_control()).collect();
+        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+        self.block.extend_from_slice(format!("From: \"{quoted}\" <{sender}>\r\n").as_bytes());
+    }
+}
+
+fn is_any(field: &Field<'_>, names: &[&str]) -> bool {
+    names.iter().any(|name| field.name.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// The addresses of a list as header fields and command lines write it: `a, "B" <b@x.example>`.
+pub fn list(text: &[u8]) -> Result<Vec<Address>, BadMessage> {
+    let bad = |part: &[u8], source| BadMessage::Address { text: shown(part), source };
+    let place = |place: Result<std::ops::Range<usize>, _>| {
+        let part = &text[place.map_err(|_| bad(text, AddressError::BadSyntax))?];
+        let address = std::str::from_utf8(part).map_err(|_| bad(part, AddressError::BadSyntax))?;
+        address.parse().map_err(|source| bad(part, source))
+    };
+    addresses(text).map(place).collect()
+}
+
+fn shown(octets: &[u8]) -> String {
+    String::from_utf8_lossy(octets).trim().escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Head {
+        read_head(&mut Lines::new(text.as_bytes(), false)).unwrap()
+    }
+
+    fn recipients(text: &str) -> Vec<String> {
+        head(text).recipients().unwrap().iter().map(Address::to_string).collect()
+    }
+
+    #[test]
+    fn the_header_ends_at_the_empty_line_or_the_first_line_that_is_no_field() {
+        let with_blank = head("Subject: a\n folded\n\nbody\n");
+        assert_eq!(with_blank.block, b"Subject: a\r\n folded\r\n");
+        assert!(with_blank.body_start.is_empty());
+        let without = head("Subject: a\nbody, no blank line\nmore\n");
+        assert_eq!(
+            (without.block, without.body_start),
+            (b"Subject: a\r\n".to_vec(), b"body, no blank line\r\n".to_vec())
+        );
+        assert_eq!(head("just text\n").body_start, b"just text\r\n");
+        assert_eq!(head("From ada Mon\nSubject: a\n\n").block, b"Subject: a\r\n");
+        assert_eq!(head(""), Head::default());
+    }
+
+    #[test]
+    fn recipients_of_the_header() {
+        assert_eq!(
+            recipients("To: root\nCc: \"A, B\" <ab@x.example>,\n c@y.example\nBcc: d@z.example\n\n"),
+            ["root", "ab@x.example", "c@y.example", "d@z.example"]
+        );
+        assert_eq!(recipients("To: a@x.example\nResent-To: b@x.example\n\n"), ["b@x.example"]);
+        assert_eq!(recipients("Subject: to nobody\n\n"), [""; 0]);
+        assert_eq!(recipients("To: undisclosed-recipients:;\nBcc: a\n\n"), ["a"]);
+    }
+
+    #[test]
+    fn bcc_goes_no_further() {
+        let mut head = head("To: a\nBcc: b,\n c\nSubject: x\nbcc: d\n\n");
+        head.remove_bcc();
+        assert_eq!(head.block, b"To: a\r\nSubject: x\r\n");
+    }
+
+    #[test]
+    fn a_full_name_cannot_add_a_field() {
+        let mut head = head("To: a\n\n");
+        head.add_from("Evil\r\nBcc: x \"quoted\"", "root");
+        assert_eq!(head.block, b"To: a\r\nFrom: \"EvilBcc: x \\\"quoted\\\"\" <root>\r\n");
+        head.add_from("Again", "root");
+        assert_eq!(fields(&head.block).count(), 2);
+    }
+
+    #[test]
+    fn a_bad_address_is_named() {
+        let error = head("To: a@-b-.example\n\n").recipients().unwrap_err();
+        assert_eq!(error.to_string(), "a@-b-.example: invalid domain name");
+    }
+}

@@ -1,0 +1,286 @@
+//! `sendmail`, `mailq` and `newaliases`: what programs of a host have always called.
+//!
+//! Owns their command lines, the reading of a message, and the exit codes of sysexits.h. Handing in is
+//! [`mailstack_mta::submission`]'s. Runs as whoever calls it, without privilege.
+
+mod flags;
+mod mailq;
+mod message;
+mod stdio;
+mod text;
+
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::Path;
+use std::process::ExitCode;
+
+use mailstack_deploy::generation::Store;
+use mailstack_mta::control::{Client, ControlError};
+use mailstack_mta::host::{Root, Users};
+use mailstack_mta::message::{Notify, Ret};
+use mailstack_mta::submission::{self, Request, Submitted};
+use mailstack_policy::{Address, ReversePath};
+use mailstack_runtime::{CONFIG_PATH, Config, Paths};
+
+use flags::{Flags, Mode};
+use message::{BadMessage, Head};
+use text::Lines;
+
+/// sysexits.h: done.
+const EX_OK: u8 = 0;
+/// sysexits.h: the command line.
+const EX_USAGE: u8 = 64;
+/// sysexits.h: the message, or an address in it.
+const EX_DATAERR: u8 = 65;
+/// sysexits.h: the MTA does not run.
+const EX_UNAVAILABLE: u8 = 69;
+/// sysexits.h: the caller's name is not known, or another failure of the system.
+const EX_OSERR: u8 = 71;
+/// sysexits.h: reading or writing failed.
+const EX_IOERR: u8 = 74;
+/// sysexits.h: nothing has been applied here.
+const EX_CONFIG: u8 = 78;
+
+/// What the program was called as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Personality {
+    /// `sendmail`
+    Sendmail,
+    /// `mailq`: `sendmail -bp`
+    Mailq,
+    /// `newaliases`: `sendmail -bi`
+    Newaliases,
+}
+
+impl Personality {
+    /// The personality of this name, if it is one.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "sendmail" => Some(Self::Sendmail),
+            "mailq" => Some(Self::Mailq),
+            "newaliases" => Some(Self::Newaliases),
+            _ => None,
+        }
+    }
+}
+
+/// Why a call fails: its exit code, and the line that says so.
+struct Failed(u8, String);
+
+/// Does what `words`, those behind the program's name, ask for, on the host below `root`.
+pub fn main(personality: Personality, words: &[String], root: &Path) -> ExitCode {
+    let done = flags::parse(words).map_err(|bad| Failed(EX_USAGE, bad.to_string())).and_then(|mut flags| {
+        match personality {
+            Personality::Sendmail => {}
+            Personality::Mailq => flags.mode = Mode::ListQueue,
+            Personality::Newaliases => flags.mode = Mode::NewAliases,
+        }
+        run(&flags, root)
+    });
+    let code = done.unwrap_or_else(|Failed(code, said)| {
+        eprintln!("sendmail: {said}");
+        code
+    });
+    ExitCode::from(code)
+}
+
+fn run(flags: &Flags, root: &Path) -> Result<u8, Failed> {
+    let paths = paths(root)?;
+    let root = Root::new(root);
+    match flags.mode {
+        Mode::Submit => submit(flags, &root, &paths),
+        Mode::Smtp => stdio::serve(&root, &paths).map_err(|e| Failed(EX_UNAVAILABLE, e.to_string())),
+        Mode::ListQueue => mailq::print(&root, &paths, &mut io::stdout().lock()),
+        Mode::RunQueue => run_queue(&root, &paths),
+        // The aliases are part of the declaration: `mailstack apply` takes them in.
+        Mode::NewAliases => Ok(EX_OK),
+    }
+}
+
+/// The places that the live generation names.
+fn paths(root: &Path) -> Result<Paths, Failed> {
+    let file = Store::below(root).current_link().join(CONFIG_PATH);
+    let unreadable = |why: String| Failed(EX_CONFIG, format!("{}: {why}", file.display()));
+    let text = std::fs::read_to_string(&file).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failed(EX_CONFIG, "nothing is set up here yet; run mailstack apply".to_owned())
+        }
+        _ => unreadable(error.to_string()),
+    })?;
+    let config: Config = toml::from_str(&text).map_err(|error| unreadable(error.message().to_owned()))?;
+    Ok(config.paths)
+}
+
+fn run_queue(root: &Root, paths: &Paths) -> Result<u8, Failed> {
+    let flushed = Client::connect(root, paths).and_then(|mut client| {
+        client.scan_drop()?;
+        client.flush()
+    });
+    flushed.map(|()| EX_OK).map_err(unanswered)
+}
+
+fn unanswered(error: ControlError) -> Failed {
+    Failed(EX_UNAVAILABLE, error.to_string())
+}
+
+fn submit(flags: &Flags, root: &Root, paths: &Paths) -> Result<u8, Failed> {
+    let mut lines = Lines::new(BufReader::new(io::stdin().lock()), !flags.dot_is_text);
+    let mut head = message::read_head(&mut lines).map_err(bad_message)?;
+    let request = request(flags, root, &head)?;
+    head.remove_bcc();
+    if let Some(name) = &flags.full_name {
+        head.add_from(name, &request.sender.address().map(Address::to_string).unwrap_or_default());
+    }
+    let mut whole = Whole { ready: Cursor::new(start(&head)), lines };
+    match submission::submit(root, paths, &request, &mut whole) {
+        Ok(submitted) => Ok(said(flags, &submitted)),
+        Err(error) => {
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            Err(Failed(error.exit_code(), format!("{error}{cause}")))
+        }
+    }
+}
+
+fn bad_message(bad: BadMessage) -> Failed {
+    match bad {
+        BadMessage::Input(error) => Failed(EX_IOERR, format!("standard input: {error}")),
+        bad => Failed(EX_DATAERR, bad.to_string()),
+    }
+}
+
+fn said(flags: &Flags, submitted: &Submitted) -> u8 {
+    match submitted {
+        Submitted::Queued { reply, refused } => {
+            refused.iter().for_each(|(address, reply)| eprintln!("sendmail: {address}: {reply}"));
+            if flags.verbose {
+                eprintln!("{reply}");
+            }
+            // The others have it: a caller that tries again would send it to them twice.
+            EX_OK
+        }
+        Submitted::Dropped { name } => {
+            if flags.verbose {
+                eprintln!("the MTA does not run; waits for it as {name}");
+            }
+            EX_OK
+        }
+    }
+}
+
+fn request(flags: &Flags, root: &Root, head: &Head) -> Result<Request, Failed> {
+    let given = flags.recipients.iter().map(|word| message::list(word.as_bytes()));
+    let given = given.collect::<Result<Vec<_>, _>>().map_err(bad_message)?.concat();
+    let recipients = match flags.recipients_from_header {
+        // Those of the command line get it too, as with Postfix.
+        true => head.recipients().map_err(bad_message)?.into_iter().chain(given).collect(),
+        false => given,
+    };
+    let recipients = once(recipients);
+    if recipients.is_empty() {
+        return Err(Failed(EX_USAGE, "no recipient addresses (see -t)".to_owned()));
+    }
+    let mut request = Request::new(sender(flags, root)?, recipients);
+    request.envid = flags.envid.clone();
+    request.ret = flags.ret.as_deref().map(ret).transpose()?;
+    request.notify = flags.notify.as_deref().map(notify).transpose()?;
+    Ok(request)
+}
+
+fn once(addresses: Vec<Address>) -> Vec<Address> {
+    let mut seen = std::collections::BTreeSet::new();
+    addresses.into_iter().filter(|address| seen.insert(address.clone())).collect()
+}
+
+/// The envelope sender: as given, else the name of the user who calls.
+fn sender(flags: &Flags, root: &Root) -> Result<ReversePath, Failed> {
+    let Some(given) = &flags.sender else {
+        return caller(root).map(ReversePath::Address);
+    };
+    let text = given.trim();
+    let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+    let path = ReversePath::try_from(text.to_owned());
+    path.map_err(|error| Failed(EX_DATAERR, format!("-f {given}: {error}")))
+}
+
+fn caller(root: &Root) -> Result<Address, Failed> {
+    let uid = nix::unistd::getuid().as_raw();
+    let user = Users::of(root).by_uid(uid).map_err(|error| Failed(EX_OSERR, format!("passwd: {error}")))?;
+    let user =
+        user.ok_or_else(|| Failed(EX_OSERR, format!("no user has the id {uid}; name a sender with -f")))?;
+    Address::new(user.name, None).map_err(|error| Failed(EX_OSERR, format!("the caller's name: {error}")))
+}
+
+fn ret(text: &str) -> Result<Ret, Failed> {
+    match text.to_ascii_lowercase().as_str() {
+        "full" => Ok(Ret::Full),
+        "hdrs" => Ok(Ret::Headers),
+        _ => Err(Failed(EX_USAGE, format!("-R {text}: full or hdrs"))),
+    }
+}
+
+fn notify(text: &str) -> Result<Notify, Failed> {
+    let mut notify = Notify { success: false, failure: false, delay: false };
+    if text.eq_ignore_ascii_case("never") {
+        return Ok(notify);
+    }
+    for word in text.split(',') {
+        match word.trim().to_ascii_lowercase().as_str() {
+            "success" => notify.success = true,
+            "failure" => notify.failure = true,
+            "delay" => notify.delay = true,
+            _ => return Err(Failed(EX_USAGE, format!("-N {text}: never, or of success, failure, delay"))),
+        }
+    }
+    Ok(notify)
+}
+
+/// What has been read of the message and what goes on: the header, the empty line, the body so far.
+fn start(head: &Head) -> Vec<u8> {
+    [&head.block[..], b"\r\n", &head.body_start].concat()
+}
+
+/// The whole message: what was read of it, then its lines as they come.
+struct Whole<R> {
+    ready: Cursor<Vec<u8>>,
+    lines: Lines<R>,
+}
+
+impl<R: BufRead> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.ready.read(buffer)?;
+        if read > 0 || buffer.is_empty() {
+            return Ok(read);
+        }
+        let mut next = std::mem::take(&mut self.ready).into_inner();
+        next.clear();
+        // Several lines at once: a line may be a single octet.
+        while next.len() < buffer.len() && self.lines.next_into(&mut next)? {}
+        self.ready = Cursor::new(next);
+        self.ready.read(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delivery_status_parameters() {
+        let never = Notify { success: false, failure: false, delay: false };
+        assert!(notify("never").is_ok_and(|n| n == never));
+        assert!(notify("failure, delay").is_ok_and(|n| n == Notify { failure: true, delay: true, ..never }));
+        assert!(notify("always").is_err_and(|Failed(code, _)| code == EX_USAGE));
+        assert!(ret("HDRS").is_ok_and(|r| r == Ret::Headers));
+        assert!(ret("half").is_err());
+    }
+
+    #[test]
+    fn a_message_is_read_whole() {
+        let mut lines = Lines::new(&b"Subject: x\n\nbody\n..\nend"[..], true);
+        let head = message::read_head(&mut lines).unwrap();
+        let mut whole = Whole { ready: Cursor::new(start(&head)), lines };
+        let mut text = String::new();
+        whole.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "Subject: x\r\n\r\nbody\r\n..\r\nend\r\n");
+    }
+}

@@ -1,0 +1,28 @@
+//! `sendmail -bs`: SMTP on standard input and output, spoken by the MTA behind the submission socket.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use mailstack_mta::host::{Root, unix};
+use mailstack_runtime::Paths;
+
+/// Joins standard input and output with the submission socket until the MTA closes. Errors: nobody serves it.
+pub fn serve(root: &Root, paths: &Paths) -> io::Result<u8> {
+    let socket = root.path(&paths.submission_socket);
+    let Ok(stream) = unix::connect(&socket) else {
+        println!("421 4.3.2 The MTA does not run\r");
+        return Err(io::Error::other(format!("nobody serves {}", socket.display())));
+    };
+    let writer = stream.try_clone()?;
+    thread::spawn(move || forward(&writer));
+    io::copy(&mut &stream, &mut io::stdout().lock())?;
+    Ok(super::EX_OK)
+}
+
+fn forward(stream: &UnixStream) {
+    // Whatever ends it, the MTA is told that nothing more comes and says the rest.
+    let _ = io::copy(&mut io::stdin().lock(), &mut &*stream);
+    let _ = stream.shutdown(Shutdown::Write);
+}
