@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mailstack_smtp::client::{Action, CannotBegin, Closed, Hello, Outcome, Session, Stage, Transaction};
 use mailstack_smtp::data::Stuffer;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -35,6 +36,9 @@ pub struct Timeouts {
     pub end_of_data: Duration,
     /// QUIT, which nothing depends on.
     pub quit: Duration,
+    /// A host that takes no octets any more, by TCP (RFC 5482). A slow one does, however long its replies take; one
+    /// that is gone would keep a connection that is used again waiting for minutes.
+    pub vanished: Duration,
 }
 
 impl Default for Timeouts {
@@ -47,6 +51,7 @@ impl Default for Timeouts {
             block: Duration::from_secs(180),
             end_of_data: Duration::from_secs(600),
             quit: Duration::from_secs(5),
+            vanished: Duration::from_secs(20),
         }
     }
 }
@@ -107,6 +112,8 @@ impl Connection {
         let connect = async { flatten(timeout(timeouts.connect, TcpStream::connect(address)).await) };
         let stream = connect.await.map_err(NoSession::Unreachable)?;
         stream.set_nodelay(true).map_err(NoSession::Unreachable)?;
+        let vanished = u32::try_from(timeouts.vanished.as_millis()).unwrap_or(u32::MAX);
+        set_tcp_user_timeout(&stream, vanished).map_err(|e| NoSession::Unreachable(e.into()))?;
         let session = Session::new(Hello { name: hello.to_owned(), lmtp: false });
         let peer = Peer { name, address };
         let input = Vec::new();
