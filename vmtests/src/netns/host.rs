@@ -175,8 +175,7 @@ fn passwd(users: &[User]) -> String {
          mail:x:8:8:mail:/var/mail:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n\
          mailstack:x:{MAILSTACK}:{MAILSTACK}:mailstack:/nonexistent:/usr/sbin/nologin\n"
     );
-    let line =
-        |user: &User| format!("{0}:x:{1}:{1}:{0}:{2}:/bin/sh\n", user.name, user.id, user.home.display());
+    let line = |user: &User| format!("{0}:x:{1}:{1}::{2}:/bin/sh\n", user.name, user.id, user.home.display());
     users.iter().filter(|user| user.id != 0).fold(system, |text, user| text + &line(user))
 }
 

@@ -37,6 +37,7 @@ pub struct Netns {
 
 struct RunningHost {
     first: u32,
+    links: usize,
     _process: Killed,
 }
 
@@ -111,13 +112,14 @@ impl Netns {
             .trim()
             .parse()
             .map_err(|_| BackendError::Missing(format!("{name}: did not start: {line}")))?;
-        self.running.insert(name.to_owned(), RunningHost { first, _process: Killed(child) });
+        self.running.insert(name.to_owned(), RunningHost { first, links: 0, _process: Killed(child) });
         let mut devices: Vec<&str> = Vec::new();
         for (network, address) in &plan.addresses {
             let known = devices.iter().position(|device| device == network);
             let at = known.unwrap_or(devices.len());
             if known.is_none() {
                 connect(name, first, at, network)?;
+                self.running.entry(name.to_owned()).and_modify(|host| host.links += 1);
                 devices.push(network);
             }
             self.add_address(first, at, network, *address)?;
@@ -180,7 +182,9 @@ impl Backend for Netns {
 
     fn down(&mut self, host: &str) -> Result<(), BackendError> {
         let unknown = || BackendError::Unknown { kind: "running host", name: host.to_owned() };
-        self.running.remove(host).map(drop).ok_or_else(unknown)
+        let running = self.running.remove(host).ok_or_else(unknown)?;
+        // The kernel takes its time over the links of a namespace that has ended; a host may be back before.
+        (0..running.links).try_for_each(|at| ip(&format!("link del {}", link_name(&format!("{host}.{at}")))))
     }
 
     fn run(&self, host: &str, programs: &[Program], deadline: Duration) -> Result<Vec<Output>, BackendError> {
@@ -256,8 +260,18 @@ fn link_name(name: &str) -> String {
     if name.len() <= 15 {
         return name.to_owned();
     }
-    let sum = name.bytes().fold(5381_u32, |sum, byte| sum.wrapping_mul(33) ^ u32::from(byte));
-    format!("{}{sum:08x}", name.get(..7).unwrap_or("link-"))
+    format!("{}{:08x}", name.get(..7).unwrap_or("link-"), number(name))
+}
+
+/// A number made from a name, the same each time.
+fn number(name: &str) -> u32 {
+    name.bytes().fold(5381_u32, |sum, byte| sum.wrapping_mul(33) ^ u32::from(byte))
+}
+
+/// The hardware address of a link: locally administered, and the same when the host comes back.
+fn hardware_address(link: &str) -> String {
+    let [a, b, c, d] = number(link).to_be_bytes();
+    format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 fn ip(words: &str) -> Result<(), BackendError> {
@@ -267,7 +281,8 @@ fn ip(words: &str) -> Result<(), BackendError> {
 /// Joins a host to a network by its interface `eth{at}`.
 fn connect(name: &str, first: u32, at: usize, network: &str) -> Result<(), BackendError> {
     let outer = link_name(&format!("{name}.{at}"));
-    ip(&format!("link add {outer} type veth peer name eth{at} netns {first}"))?;
+    let address = hardware_address(&outer);
+    ip(&format!("link add {outer} type veth peer name eth{at} address {address} netns {first}"))?;
     ip(&format!("link set {outer} master {} up", bridge(network)))?;
     ip_inside(first, &format!("link set eth{at} up"))
 }
