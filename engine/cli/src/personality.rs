@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use mailstack_mta::delivery::helper;
 
+use crate::proof;
 use crate::sendmail::{self, Personality};
 
 /// Becomes one of the other programs; None where it is called as itself.
@@ -25,6 +26,9 @@ fn answer(name: &OsString, arguments: &[OsString]) -> Option<ExitCode> {
     let name = name.to_str()?;
     if name == helper::COMMAND {
         return Some(helper::main_helper(arguments.iter().cloned()));
+    }
+    if name == proof::COMMAND {
+        return Some(proof::main_child(arguments));
     }
     let personality = Personality::named(name)?;
     let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();

@@ -1,0 +1,96 @@
+//! The candidate as a process: the real program on its scratch tree.
+
+use std::fs::{self, Permissions};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mailstack_mta::host::Root;
+use mailstack_runtime::CONFIG_PATH;
+
+use super::child::{SYSTEM_PATH, give_up_rights};
+use super::network::HostNetwork;
+
+/// How long it may take to be ready.
+const START: Duration = Duration::from_secs(10);
+/// Between two looks at a process that starts.
+const LOOK: Duration = Duration::from_millis(50);
+/// Lines of its log that are kept.
+const LINES: usize = 200;
+
+/// A candidate that runs; it ends with its process namespace at the latest.
+pub(super) struct Candidate {
+    process: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Candidate {
+    /// Starts it on its host and waits until it is ready. The second error: it ended, or was not ready in time.
+    pub(super) fn start(root: &Root, host: &HostNetwork) -> io::Result<Result<Self, Vec<String>>> {
+        let notify = root.path("notify");
+        let ready = UnixDatagram::bind(&notify)?;
+        ready.set_read_timeout(Some(LOOK))?;
+        // The candidate has given up root when it tells.
+        fs::set_permissions(&notify, Permissions::from_mode(0o666))?;
+        let mut process = host.within(|| {
+            give_up_rights()?;
+            command(root)?.env("NOTIFY_SOCKET", &notify).spawn()
+        })?;
+        let log = Arc::default();
+        keep_log(&mut process, &log);
+        let mut candidate = Self { process, log };
+        match candidate.is_ready(&ready) {
+            true => Ok(Ok(candidate)),
+            false => Ok(Err(candidate.end())),
+        }
+    }
+
+    fn is_ready(&mut self, told: &UnixDatagram) -> bool {
+        let begin = Instant::now();
+        let mut words = [0; 64];
+        while begin.elapsed() < START && matches!(self.process.try_wait(), Ok(None)) {
+            if told.recv(&mut words).is_ok_and(|count| words[..count].starts_with(b"READY=1")) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What it wrote so far.
+    pub(super) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn end(mut self) -> Vec<String> {
+        // Both fail only for a process that has ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.log()
+    }
+}
+
+fn command(root: &Root) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("run").arg("--root").arg(root.as_path()).arg("--config").arg(root.path(CONFIG_PATH));
+    command.env_clear().env("PATH", SYSTEM_PATH).current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    Ok(command)
+}
+
+fn keep_log(process: &mut Child, log: &Arc<Mutex<Vec<String>>>) {
+    let Some(stderr) = process.stderr.take() else { return };
+    let log = Arc::clone(log);
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            if log.len() == LINES {
+                log.remove(0);
+            }
+            log.push(line);
+        }
+    });
+}
