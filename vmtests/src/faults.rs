@@ -11,7 +11,7 @@ pub fn rendered(file: &Path, text: &str, faults: &[Fault]) -> String {
     let renderer = Renderer::styled();
     let name = file.display().to_string();
     faults.iter().fold(String::new(), |mut out, fault| {
-        let title = fault.kind.to_string();
+        let title = fault.to_string();
         let marked =
             Snippet::source(text).path(&name).annotation(AnnotationKind::Primary.span(fault.span.clone()));
         let group = Level::ERROR.primary_title(&title).element(marked);

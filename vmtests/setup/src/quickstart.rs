@@ -61,6 +61,9 @@ fn furnish(dir: &Path) -> io::Result<PathBuf> {
     if !declaration.exists() {
         fs::write(&declaration, STARTER)?;
     }
+    // For editors: the declaration names it in its first line.
+    let schema = Command::new(&binary).args(["schema", "host"]).output()?;
+    fs::write(declaration.with_file_name("host.schema.json"), schema.stdout)?;
     if step::is_root() {
         accounts(dir)?;
     }
