@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -28,15 +28,21 @@ const LIFE: Duration = Duration::from_secs(25);
 /// Where the programs of a system are: the path of an ordinary user often leaves out some.
 pub(super) const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The whole life of the child. It has one thread. Status 0 where it said an outcome.
+/// The whole life of the child. It has one thread. Status 0 where an outcome was said.
 pub fn main_child(arguments: &[OsString]) -> ExitCode {
-    let inside = arguments.first().is_some_and(|first| first == INSIDE);
-    let outcome = if inside { first_process() } else { take_namespaces() };
-    match outcome {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(outcome)) => say(&outcome),
-        Err(error) => say(&Outcome::Unavailable { reason: error.to_string() }),
+    if arguments.first().is_some_and(|first| first == INSIDE) {
+        return say(&first_process().unwrap_or_else(unavailable));
     }
+    match take_namespaces() {
+        // What was cut short there proves nothing, and must not pass for a host that cannot.
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => say(&unavailable(error)),
+    }
+}
+
+fn unavailable(error: io::Error) -> Outcome {
+    Outcome::Unavailable { reason: error.to_string() }
 }
 
 fn say(outcome: &Outcome) -> ExitCode {
@@ -47,7 +53,8 @@ fn say(outcome: &Outcome) -> ExitCode {
     }
 }
 
-fn take_namespaces() -> io::Result<Option<Outcome>> {
+/// Returns how the first process in the namespaces ended.
+fn take_namespaces() -> io::Result<ExitStatus> {
     set_pdeathsig(Signal::SIGKILL)?;
     let world = CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWNS
@@ -61,11 +68,7 @@ fn take_namespaces() -> io::Result<Option<Outcome>> {
         map_to_itself(uid.as_raw(), gid.as_raw())?;
         keep_rights()?;
     }
-    let first = Command::new(std::env::current_exe()?).args([COMMAND, INSIDE]).status()?;
-    match first.success() {
-        true => Ok(None),
-        false => Err(io::Error::other(format!("the proof ended early: {first}"))),
-    }
+    Command::new(std::env::current_exe()?).args([COMMAND, INSIDE]).status()
 }
 
 fn refused(errno: Errno) -> io::Error {
@@ -108,7 +111,7 @@ pub(super) fn give_up_rights() -> io::Result<()> {
 }
 
 /// With this process ends everything in its process namespace, and what it mounted is in no other.
-fn first_process() -> io::Result<Option<Outcome>> {
+fn first_process() -> io::Result<Outcome> {
     set_pdeathsig(Signal::SIGKILL)?;
     if std::process::id() != 1 {
         return Err(io::Error::other("not the first process of a namespace"));
@@ -120,7 +123,7 @@ fn first_process() -> io::Result<Option<Outcome>> {
     let request: Request = serde_json::from_reader(io::stdin().lock())?;
     sethostname(request.hostname.as_str())?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    world::prove(&request).map(Some)
+    world::prove(&request)
 }
 
 /// Runs a program of this host to its end with this input; its standard error is in the error.

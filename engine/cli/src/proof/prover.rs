@@ -223,3 +223,28 @@ fn listen(child: &mut Child) -> io::Result<String> {
     });
     told.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::report::ProbeResult;
+
+    #[test]
+    fn a_broken_promise_is_told_once_with_its_evidence() {
+        let result = |promise: &str, passed| ProbeResult {
+            promise: promise.to_owned(),
+            probe: "from outside (198.51.100.77): MAIL FROM:<a@b>, RCPT TO:<c@d>".to_owned(),
+            expected: "refused".to_owned(),
+            passed,
+            evidence: vec!["C: RCPT TO:<c@d>".to_owned(), "S: 250 2.1.5 ok".to_owned()],
+        };
+        let results =
+            ["listens", "no_foreign_relay", "no_foreign_relay"].map(|name| result(name, name == "listens"));
+        let report = ProofReport { results: results.into(), log: Vec::new(), millis: 1 };
+        assert_eq!(
+            ProofError::Broken(Box::new(report)).to_string(),
+            "promise no_foreign_relay is not kept (2 of its probes)\n  from outside (198.51.100.77): MAIL \
+             FROM:<a@b>, RCPT TO:<c@d>\n  must be: refused\n  seen: C: RCPT TO:<c@d>\n  seen: S: 250 2.1.5 ok"
+        );
+    }
+}

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 const BINARY: &str = env!("CARGO_BIN_EXE_mailstack");
 const HOSTNAME: &str = "web01.corp.example";
 const ROLES: [&str; 4] = ["nullclient", "msp", "loopback", "gateway"];
+/// An ordinary user.
+const USER: u32 = 64_998;
 /// How long processes may take to go.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -96,7 +98,7 @@ fn an_ordinary_user_proves_as_well() {
     }
     for role in ROLES {
         let mut command = prover();
-        command.uid(64_998).gid(64_998).current_dir("/");
+        as_user(&mut command);
         let Some(outcome) = ran(outcome(&mut command, &request(&starter(role), None))) else { return };
         assert_passes(&outcome, role);
     }
@@ -234,6 +236,43 @@ fn without_namespaces_the_reason_is_told() {
     assert_eq!(outcome["proof"], "unavailable");
     let reason = outcome["reason"].as_str().unwrap();
     assert!(reason.starts_with("this host refuses namespaces: "), "{reason}");
+}
+
+/// As an ordinary user, for whom root's tests give up root.
+fn as_user(command: &mut Command) -> &mut Command {
+    if nix::unistd::geteuid().is_root() {
+        command.uid(USER).gid(USER).current_dir("/");
+    }
+    command
+}
+
+#[test]
+fn an_apply_without_namespaces_says_that_only_the_policy_was_proven() {
+    let dir = TempDir::with_prefix("mailstack-test-").unwrap();
+    let declaration = dir.path().join("host.toml");
+    fs::write(&declaration, Command::new(BINARY).args(["init", "nullclient"]).output().unwrap().stdout)
+        .unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(dir.path(), Some(USER), Some(USER)).unwrap();
+    }
+    let script = "echo 0 > /proc/sys/user/max_net_namespaces && \
+                  exec unshare --user --map-user=\"$1\" --map-group=\"$2\" \"$0\" apply \"$3\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", script, BINARY]);
+    let (uid, gid) = match nix::unistd::geteuid().is_root() {
+        true => (USER, USER),
+        false => (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
+    };
+    command.args([uid.to_string(), gid.to_string()]).arg(&declaration).env("MAILSTACK_ROOT", dir.path());
+    let applied = as_user(&mut command).output().unwrap();
+    as_user(Command::new(BINARY).arg("stop").env("MAILSTACK_ROOT", dir.path())).output().unwrap();
+    let said = String::from_utf8_lossy(&applied.stderr);
+    if said.contains("unshare:") {
+        eprintln!("SKIPPED: this machine has no user namespaces");
+        return;
+    }
+    assert!(applied.status.success(), "{said}");
+    assert!(said.contains("only the policy was proven before the switch: this host refuses"), "{said}");
 }
 
 /// The processes that descend from this one.
