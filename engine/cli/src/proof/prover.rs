@@ -24,6 +24,8 @@ use super::report::{Outcome, ProofReport, Request};
 
 /// How long a whole proof may take; the child gives up before.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Lines of a log that are quoted.
+const QUOTED: usize = 4;
 /// A domain that nobody has (RFC 2606 2).
 const FOREIGN: &str = "relay-probe.invalid";
 
@@ -98,7 +100,8 @@ impl fmt::Display for Broken<'_> {
             result.evidence.iter().try_for_each(|line| write!(f, "\n  seen: {line}"))?;
             told.push(&result.promise);
         }
-        Ok(())
+        let undelivered = self.0.log.iter().filter(|line| line.contains("stat=Deferred"));
+        undelivered.take(QUOTED).try_for_each(|line| write!(f, "\n  log: {line}"))
     }
 }
 
@@ -240,11 +243,16 @@ mod tests {
         };
         let results =
             ["listens", "no_foreign_relay", "no_foreign_relay"].map(|name| result(name, name == "listens"));
-        let report = ProofReport { results: results.into(), log: Vec::new(), millis: 1 };
+        let report = ProofReport {
+            results: results.into(),
+            log: vec!["1: to=<x>, stat=Deferred".to_owned()],
+            millis: 1,
+        };
         assert_eq!(
             ProofError::Broken(Box::new(report)).to_string(),
             "promise no_foreign_relay is not kept (2 of its probes)\n  from outside (198.51.100.77): MAIL \
-             FROM:<a@b>, RCPT TO:<c@d>\n  must be: refused\n  seen: C: RCPT TO:<c@d>\n  seen: S: 250 2.1.5 ok"
+             FROM:<a@b>, RCPT TO:<c@d>\n  must be: refused\n  seen: C: RCPT TO:<c@d>\n  seen: S: 250 2.1.5 ok\n  log: 1: \
+             to=<x>, stat=Deferred"
         );
     }
 }

@@ -22,6 +22,8 @@ use super::report::Request;
 /// Directories that any host has and a candidate needs nothing of. In the mount namespace of the proof one of them
 /// is covered by memory, so that nothing is left on a disk however the proof ends.
 const PLACES: &[&str] = &["/mnt", "/media", "/srv", "/dev/shm", "/sys"];
+/// The group that may add mailboxes, as Debian has it.
+const MAIL_GROUP: &str = "mail:x:8:\n";
 /// The first id of an account that exists in the tree alone.
 const FIRST_ID: u32 = 64_900;
 
@@ -121,7 +123,7 @@ fn passwd(accounts: &[Account]) -> String {
 }
 
 fn group(accounts: &[Account]) -> String {
-    accounts.iter().fold(String::new(), |mut text, Account { name, gid, .. }| {
+    accounts.iter().fold(MAIL_GROUP.to_owned(), |mut text, Account { name, gid, .. }| {
         let _ = writeln!(text, "{name}:x:{gid}:");
         text
     })

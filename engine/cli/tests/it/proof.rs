@@ -19,15 +19,20 @@ const USER: u32 = 64_998;
 /// How long processes may take to go.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The MTA's configuration that the starter of a role leads to.
-fn starter(role: &str) -> String {
+/// The MTA's configuration that a declaration leads to.
+fn configuration(declaration: &str) -> String {
     let dir = TempDir::with_prefix("mailstack-test-").unwrap();
-    let (declaration, tree) = (dir.path().join("host.toml"), dir.path().join("tree"));
-    let text = Command::new(BINARY).args(["init", role]).output().unwrap().stdout;
-    fs::write(&declaration, text).unwrap();
-    let built = Command::new(BINARY).arg("build").arg(&declaration).arg("-o").arg(&tree).output().unwrap();
+    let (file, tree) = (dir.path().join("host.toml"), dir.path().join("tree"));
+    fs::write(&file, declaration).unwrap();
+    let built = Command::new(BINARY).arg("build").arg(&file).arg("-o").arg(&tree).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     fs::read_to_string(tree.join("etc/mailstack/mta.toml")).unwrap()
+}
+
+/// As [`configuration`], of the starter of a role.
+fn starter(role: &str) -> String {
+    let text = Command::new(BINARY).args(["init", role]).output().unwrap().stdout;
+    configuration(&String::from_utf8(text).unwrap())
 }
 
 fn request(config: &str, promised: Option<&str>) -> String {
@@ -87,6 +92,20 @@ fn the_starter_of_each_role_passes() {
     for role in ROLES {
         let Some(outcome) = ran(outcome(&mut prover(), &request(&starter(role), None))) else { return };
         assert_passes(&outcome, role);
+    }
+}
+
+#[test]
+fn mail_in_a_mailbox_is_seen_too() {
+    for format in ["[mailboxes]\nformat = \"maildir\"\npath = \"Maildir\"", ""] {
+        let text = format!(
+            "schema = 1\nrole = \"loopback\"\n{format}\n[aliases]\nroot = [\"a@far.example\", \"carol\"]\n"
+        );
+        let Some(outcome) = ran(outcome(&mut prover(), &request(&configuration(&text), None))) else {
+            return;
+        };
+        assert_passes(&outcome, "loopback");
+        assert!(outcome.to_string().contains("for <carol@web01.corp.example>"), "{outcome:#}");
     }
 }
 
