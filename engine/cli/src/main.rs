@@ -12,7 +12,6 @@ mod host;
 mod personality;
 mod progress;
 mod proof;
-mod prover;
 mod sendmail;
 mod table;
 mod words;

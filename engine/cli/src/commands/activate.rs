@@ -16,7 +16,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::host::HostTree;
 use crate::progress::Progress;
-use crate::prover::PolicyProver;
+use crate::proof::CandidateProver;
 
 /// What an apply did, as `--json` has it.
 #[derive(Serialize)]
@@ -47,7 +47,8 @@ pub fn preview(host: &HostTree, file: &Path) -> Result<Plan, Failure> {
     let declaration = Declaration::read(file)?;
     let activator = host.activator(&declaration.model.runtime_config().paths);
     let make = |live: Option<&Stored>| make(&declaration, live);
-    let apply = Apply { root: &host.root, activator: activator.as_ref(), prover: &PolicyProver, wait: false };
+    let prover = CandidateProver::new(&host.root);
+    let apply = Apply { root: &host.root, activator: activator.as_ref(), prover: &prover, wait: false };
     Ok(apply.preview(&Wanted::Made(&make))?)
 }
 
@@ -68,8 +69,8 @@ fn make(declaration: &Declaration, live: Option<&Stored>) -> Result<Contents, Ca
 
 fn go(host: &HostTree, paths: &Paths, wanted: &Wanted<'_>, change: Change) -> Result<Exit, Failure> {
     let activator = host.activator(paths);
-    let apply =
-        Apply { root: &host.root, activator: activator.as_ref(), prover: &PolicyProver, wait: change.wait };
+    let prover = CandidateProver::new(&host.root);
+    let apply = Apply { root: &host.root, activator: activator.as_ref(), prover: &prover, wait: change.wait };
     let progress = Progress::new();
     let mut listener = |event| progress.take(&event);
     let done = apply.run(wanted, &mut Journal::new(&mut listener))?;

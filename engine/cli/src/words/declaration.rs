@@ -99,27 +99,28 @@ fn report(text: &str, span: &Range<usize>, key: &str, words: Words) -> FaultRepo
     }
 }
 
-/// What is said of a fault of the text.
+/// What is said of a fault of the text. Where the kind's own line has the way out in it, it is parted here.
 fn written(fault: &Fault) -> Words {
-    let words = Words::new(fault.kind.to_string());
     match &fault.kind {
-        Written::UnknownKey { suggestion, allowed, roles, .. } => {
-            unknown_key(words, suggestion, allowed, roles)
+        Written::UnknownKey { key, suggestion, allowed, roles, .. } => {
+            unknown_key(Words::new(format!("unknown key `{key}`")), suggestion, allowed, roles)
         }
-        Written::NotOneOf { suggestion, allowed, .. } => {
-            let words = did_you_mean(words, suggestion.as_deref());
+        Written::NotOneOf { found, suggestion, allowed } => {
+            let words =
+                did_you_mean(Words::new(format!("{found} is not allowed here")), suggestion.as_deref());
             words.help(format!("allowed here: {}", list(allowed)))
         }
-        Written::MissingKey { key } => words.help(format!("add `{key} = …`")),
-        Written::OutOfRange { minimum, maximum, .. } => match (minimum, maximum) {
-            (Some(minimum), Some(maximum)) => words.help(format!("{minimum} to {maximum} is possible")),
-            (Some(minimum), None) => words.help(format!("{minimum} is the least")),
-            (None, Some(maximum)) => words.help(format!("{maximum} is the most")),
-            (None, None) => words,
-        },
-        Written::UnsupportedVersion { supported, .. } => words.help(format!("write `schema = {supported}`")),
-        Written::Unreadable { .. } => words.help("this is a bug in mailstack: please report it"),
-        _ => words,
+        Written::MissingKey { key } => Words::new(fault.kind.to_string()).help(format!("add `{key} = …`")),
+        Written::MissingTag { key, allowed } => Words::new(format!("missing key `{key}`"))
+            .help(format!("add `{key} = …`, one of {}", list(allowed))),
+        Written::UnsupportedVersion { found, supported } => {
+            let words = Words::new(format!("version {found} of the language is not supported"));
+            words.help(format!("write `schema = {supported}`"))
+        }
+        Written::Unreadable { .. } => {
+            Words::new(fault.kind.to_string()).help("this is a bug in mailstack: please report it")
+        }
+        kind => Words::new(kind.to_string()),
     }
 }
 
