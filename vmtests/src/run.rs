@@ -92,9 +92,11 @@ fn run_one(
     Ok(outputs.remove(0))
 }
 
-/// The mark of a step's messages.
+/// The mark of a step's messages: of this step where it sends, else of the last one that did.
 fn token(plan: &Plan, at: usize) -> String {
-    format!("{}-{}", plan.topology.name, at + 1)
+    let sends = |at: &usize| matches!(plan.topology.step[*at].action, Action::Send(_));
+    let step = (0..=at).rev().find(sends).unwrap_or(at);
+    format!("{}-{}", plan.topology.name, step + 1)
 }
 
 /// Looks at every delivery and notice of all steps once more: what came twice came after its step had ended.
@@ -124,19 +126,13 @@ struct Runner<'r> {
 impl Runner<'_> {
     fn step(&mut self, step: &Step) -> Result<Vec<String>, BackendError> {
         let mut failures: Vec<String> = self.act(&step.action)?.into_iter().collect();
-        let token = token(self.plan, self.token_step());
+        let token = token(self.plan, self.at);
         for expect in &step.expect {
             if failures.is_empty() {
                 failures.extend(check::await_expectation(self.backend, expect, &token)?);
             }
         }
         Ok(failures)
-    }
-
-    /// The step whose messages are meant: this one where it sends, else the last one that did.
-    fn token_step(&self) -> usize {
-        let sends = |at: &usize| matches!(self.plan.topology.step[*at].action, Action::Send(_));
-        (0..=self.at).rev().find(sends).unwrap_or(self.at)
     }
 
     fn act(&mut self, action: &Action) -> Result<Option<String>, BackendError> {

@@ -82,8 +82,10 @@ impl Netns {
 
     /// Takes everything down: hosts, name server, bridges.
     pub fn close(mut self) -> Result<(), BackendError> {
-        self.running.clear();
         self._name_server = None;
+        for host in self.running.keys().cloned().collect::<Vec<_>>() {
+            self.down(&host)?;
+        }
         self.world.networks.keys().try_for_each(|network| ip(&format!("link del {}", bridge(network))))
     }
 
