@@ -1,6 +1,6 @@
 //! What a run says: a line per step while it runs, and the whole as JSON.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -41,34 +41,52 @@ impl Report {
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// Says a heading for a topology.
-pub fn heading(name: &str, description: Option<&str>, hosts: usize) {
-    let description = description.map(|text| format!(": {text}")).unwrap_or_default();
-    anstream::println!("{name}{description} ({hosts} hosts)");
+/// Says what happens, for people: on standard output, or on standard error where that is taken for JSON.
+#[derive(Clone, Copy, Debug)]
+pub struct Voice {
+    /// Standard output is taken.
+    pub aside: bool,
 }
 
-/// Shows on a terminal which step is under way, until its result takes the line.
-pub fn under_way(name: &str) {
-    if std::io::stdout().is_terminal() {
-        print!("  ....          {name}\r");
-        // Lost progress is no failure.
-        let _ = std::io::stdout().flush();
+impl Voice {
+    /// Says a heading for a topology.
+    pub fn heading(self, name: &str, description: Option<&str>, hosts: usize) {
+        let description = description.map(|text| format!(": {text}")).unwrap_or_default();
+        self.say(&format!("{name}{description} ({hosts} hosts)"));
     }
-}
 
-/// Says what became of a step.
-pub fn step(step: &StepReport) {
-    let (style, word) = if step.failures.is_empty() { (GOOD, "ok") } else { (BAD, "FAIL") };
-    anstream::println!("  {style}{word:<4}{style:#} {:>6.2} s  {}", step.seconds, step.name);
-    for line in step.failures.iter().flat_map(|failure| failure.lines()) {
-        anstream::println!("                 {line}");
+    /// Shows on a terminal which step is under way, until its result takes the line.
+    pub fn under_way(self, name: &str) {
+        if !self.aside && io::stdout().is_terminal() {
+            print!("  ....          {name}\r");
+            // Lost progress is no failure.
+            let _ = io::stdout().flush();
+        }
     }
-}
 
-/// Says the sum: the last line is `N passed, N failed`.
-pub fn sum(reports: &[Report], elapsed: Duration) {
-    let counts = reports.iter().map(Report::counts);
-    let (passed, failed) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
-    println!("{} topologies in {:.1} s", reports.len(), elapsed.as_secs_f64());
-    println!("{passed} passed, {failed} failed");
+    /// Says what became of a step.
+    pub fn step(self, step: &StepReport) {
+        let (style, word) = if step.failures.is_empty() { (GOOD, "ok") } else { (BAD, "FAIL") };
+        self.say(&format!("  {style}{word:<4}{style:#} {:>6.2} s  {}", step.seconds, step.name));
+        for line in step.failures.iter().flat_map(|failure| failure.lines()) {
+            self.say(&format!("                 {line}"));
+        }
+    }
+
+    /// Says the sum: the last line is `N passed, N failed`.
+    pub fn sum(self, reports: &[Report], elapsed: Duration) {
+        let counts = reports.iter().map(Report::counts);
+        let (passed, failed) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+        self.say(&format!("{} topologies in {:.1} s", reports.len(), elapsed.as_secs_f64()));
+        self.say(&format!("{passed} passed, {failed} failed"));
+    }
+
+    /// Says a line.
+    pub fn say(self, line: &str) {
+        if self.aside {
+            anstream::eprintln!("{line}");
+        } else {
+            anstream::println!("{line}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use mailstack_schema::topology::{Action, BySendmail, BySmtp, Message, Outcome, S
 use crate::backend::{Backend, BackendError, Program};
 use crate::check::{self, TOKEN_FIELD};
 use crate::plan::{Plan, texts};
-use crate::report::{self, Report, StepReport};
+use crate::report::{Report, StepReport, Voice};
 use crate::talk::{Script, Transcript};
 
 /// How long `mailstack apply` may take on a host, its proof included.
@@ -22,19 +22,19 @@ const PROGRAM: Duration = Duration::from_secs(60);
 const DECLARATION: &str = "/etc/mailstack/host.toml";
 
 /// Brings up all hosts and runs all steps; after the first step that fails the rest would mislead and is left out.
-pub fn run(plan: &Plan, backend: &mut dyn Backend, level: &str) -> Report {
+pub fn run(plan: &Plan, backend: &mut dyn Backend, level: &str, voice: Voice) -> Report {
     let started = Instant::now();
-    report::heading(&plan.topology.name, plan.topology.description.as_deref(), plan.world.hosts.len());
-    let mut steps = vec![timed("hosts up, declarations applied", || start_all(plan, backend))];
+    voice.heading(&plan.topology.name, plan.topology.description.as_deref(), plan.world.hosts.len());
+    let mut steps = vec![timed(voice, "hosts up, declarations applied", || start_all(plan, backend))];
     for (at, step) in plan.topology.step.iter().enumerate() {
         if steps.iter().any(|done| !done.failures.is_empty()) {
             break;
         }
         let name = step.name.clone().unwrap_or_else(|| format!("step {}", at + 1));
-        steps.push(timed(&name, || Runner { plan, backend: &mut *backend, at }.step(step)));
+        steps.push(timed(voice, &name, || Runner { plan, backend: &mut *backend, at }.step(step)));
     }
     if steps.iter().all(|done| done.failures.is_empty()) {
-        steps.push(timed("nothing arrived twice since", || recount(plan, backend)));
+        steps.push(timed(voice, "nothing arrived twice since", || recount(plan, backend)));
     }
     Report {
         topology: plan.topology.name.clone(),
@@ -44,12 +44,12 @@ pub fn run(plan: &Plan, backend: &mut dyn Backend, level: &str) -> Report {
     }
 }
 
-fn timed(name: &str, step: impl FnOnce() -> Result<Vec<String>, BackendError>) -> StepReport {
-    report::under_way(name);
+fn timed(voice: Voice, name: &str, step: impl FnOnce() -> Result<Vec<String>, BackendError>) -> StepReport {
+    voice.under_way(name);
     let started = Instant::now();
     let failures = step().unwrap_or_else(|error| vec![words(&error)]);
     let done = StepReport { name: name.to_owned(), failures, seconds: started.elapsed().as_secs_f64() };
-    report::step(&done);
+    voice.step(&done);
     done
 }
 

@@ -13,7 +13,7 @@ use crate::backend::{Backend, BackendError};
 use crate::faults;
 use crate::netns::{Netns, namespaces as ns};
 use crate::plan::{Plan, PlanError};
-use crate::report::{self, Report};
+use crate::report::{Report, Voice};
 use crate::run;
 
 /// Marks the process that runs inside the world of its own.
@@ -94,13 +94,14 @@ fn enter_world() -> io::Result<ExitCode> {
 
 fn run_all(arguments: &RunArguments, plans: &[Plan]) -> io::Result<ExitCode> {
     let started = Instant::now();
+    let voice = Voice { aside: arguments.json };
     let mut reports = Vec::new();
     for plan in plans {
         if !plan.is_for(Level::Netns) {
-            println!("{}: not for the netns level; left out as the file says", plan.topology.name);
+            voice.say(&format!("{}: not for the netns level; left out as the file says", plan.topology.name));
             continue;
         }
-        match run_one(arguments, plan) {
+        match run_one(arguments, plan, voice) {
             Ok(report) => reports.push(report),
             Err(error) => {
                 eprintln!("mailstack-vmtests: {}: {error}", plan.topology.name);
@@ -108,7 +109,7 @@ fn run_all(arguments: &RunArguments, plans: &[Plan]) -> io::Result<ExitCode> {
             }
         }
     }
-    report::sum(&reports, started.elapsed());
+    voice.sum(&reports, started.elapsed());
     if arguments.json {
         serde_json::to_writer_pretty(io::stdout(), &reports)?;
     }
@@ -116,7 +117,7 @@ fn run_all(arguments: &RunArguments, plans: &[Plan]) -> io::Result<ExitCode> {
     Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_one(arguments: &RunArguments, plan: &Plan) -> Result<Report, BackendError> {
+fn run_one(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report, BackendError> {
     let place = tempfile::Builder::new().prefix("mailstack-vmtests-").tempdir();
     let place = place.map_err(BackendError::io("make a directory for the hosts"))?;
     // What hosts write stays in memory, and in this mount namespace.
@@ -126,7 +127,7 @@ fn run_one(arguments: &RunArguments, plan: &Plan) -> Result<Report, BackendError
         None => beside_this_program()?,
     };
     let mut netns = Netns::build(plan.world.clone(), place.path(), &mailstack)?;
-    let report = run::run(plan, &mut netns, "netns");
+    let report = run::run(plan, &mut netns, "netns", voice);
     let failed = report.counts().1 > 0;
     let keep =
         arguments.keep.clone().or_else(|| failed.then(|| std::env::temp_dir().join("mailstack-evidence")));
@@ -134,7 +135,7 @@ fn run_one(arguments: &RunArguments, plan: &Plan) -> Result<Report, BackendError
         let dir = dir.join(&plan.topology.name);
         keep_trees(plan, &netns, &dir)
             .map_err(BackendError::io(format!("keep evidence in {}", dir.display())))?;
-        println!("  what the hosts wrote: {}", dir.display());
+        voice.say(&format!("  what the hosts wrote: {}", dir.display()));
     }
     netns.close()?;
     // The mount ends with this process in any case.
