@@ -147,10 +147,7 @@ impl Flags {
             'N' => self.notify = Some(value),
             'R' => self.ret = Some(value),
             'V' => self.envid = Some(value),
-            'o' => match value.as_str() {
-                "i" => self.dot_is_text = true,
-                _ => {}
-            },
+            'o' if value == "i" => self.dot_is_text = true,
             'O' if value.eq_ignore_ascii_case("IgnoreDots")
                 || value.eq_ignore_ascii_case("IgnoreDots=true") =>
             {
