@@ -104,7 +104,7 @@ fn summary(dir: &Path, binary: &Path) -> Result<(), Failure> {
     println!("\nmailstack runs below {d}\n");
     let rows = [
         ("listens", "127.0.0.1:2525 (SMTP)".to_owned()),
-        ("", format!("{d}/run/mailstack/submit.sock (the sendmail program)")),
+        ("", format!("{d}/run/mailstack/submit (the sendmail program)")),
         ("declaration", dir.join(DECLARATION).display().to_string()),
         ("sendmail.mc", place("etc/mail/sendmail.mc")),
         ("sendmail.cf", place("etc/mail/sendmail.cf")),
