@@ -118,6 +118,10 @@ struct Waiting {
     attempts: u32,
     next: Timestamp,
     state: State,
+    /// It had an attempt since it entered: what was queued before a start is tried once more before it expires.
+    had_turn: bool,
+    /// The operator asked for a flush during the attempt under way: if that fails, the next follows at once.
+    flushed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +192,7 @@ impl Schedule {
         if self.messages.contains_key(&id) {
             return;
         }
-        let waiting: Vec<Waiting> = who.into_iter().map(|entering| self.enter(entering)).collect();
+        let waiting: Vec<Waiting> = who.into_iter().map(|entering| self.enter(now, entering)).collect();
         let message = Message { arrived, held, recipients: waiting.clone().into() };
         self.messages.insert(id, message);
         if held {
@@ -200,11 +204,13 @@ impl Schedule {
         self.timer(plus(arrived, self.settings.lifetime), Timer::Expiry(id));
     }
 
-    fn enter(&mut self, entering: Entering) -> Waiting {
+    fn enter(&mut self, now: Timestamp, entering: Entering) -> Waiting {
         let slot = self.slot(entering.destination);
         self.slots[slot].recipients += 1;
         let Entering { index, attempts, next, .. } = entering;
-        Waiting { index, slot, attempts, next, state: State::Waits }
+        // Recorded before the clock was set back, it could be years away.
+        let next = next.min(plus(now, self.settings.longest_retry));
+        Waiting { index, slot, attempts, next, state: State::Waits, had_turn: false, flushed: false }
     }
 
     fn slot(&mut self, name: Destination) -> usize {
@@ -319,7 +325,7 @@ impl Schedule {
             return None;
         }
         let slots = &self.slots;
-        let tried = |w: &Waiting| w.state == State::Waits && (w.attempts > 0 || slots[w.slot].failures > 0);
+        let tried = |w: &Waiting| w.state == State::Waits && (w.had_turn || slots[w.slot].failures > 0);
         let first = message.recipients.iter().find(|w| tried(w)).map(|w| w.slot)?;
         let recipients = take(message, tried);
         self.jobs += 1;
@@ -344,17 +350,30 @@ impl Schedule {
     ) -> bool {
         self.jobs = self.jobs.saturating_sub(1);
         self.judge(now, pick.slot, behaviour, random);
+        if self.was_flushed(pick) {
+            self.slots[pick.slot].closed_until = now;
+            self.give_turn(now, pick.slot);
+        }
         for &index in &pick.recipients {
             let ending = endings.iter().find(|(i, _)| *i == index).map(|(_, ending)| *ending);
             let next = plus(now, self.settings.first_retry);
             self.end(now, pick.id, index, ending.unwrap_or(Ending::Again { attempts: 0, next }));
         }
         let concluded = self.forget_if_done(pick.id);
-        if !concluded {
+        if !concluded && pick.expired {
+            // It could not be returned: its turn comes again, and not before that of all others.
+            self.timer(plus(now, self.settings.first_retry), Timer::Expiry(pick.id));
+        } else if !concluded {
             self.expire_if_old(now, pick.id);
         }
         self.vacate(pick.slot);
         concluded
+    }
+
+    fn was_flushed(&self, pick: &Pick) -> bool {
+        let picked = |w: &&Waiting| pick.recipients.contains(&w.index);
+        let message = self.messages.get(&pick.id);
+        message.is_some_and(|message| message.recipients.iter().filter(picked).any(|w| w.flushed))
     }
 
     fn judge(&mut self, now: Timestamp, number: usize, behaviour: Behaviour, random: u64) {
@@ -398,6 +417,8 @@ impl Schedule {
             Ending::Again { attempts, next } => {
                 waiting.state = State::Waits;
                 waiting.attempts = waiting.attempts.max(attempts);
+                waiting.had_turn |= attempts > 0;
+                let next = if std::mem::take(&mut waiting.flushed) { now } else { next };
                 waiting.next = next;
                 if !held {
                     self.wait(now, id, slot, next);
@@ -452,14 +473,19 @@ impl Schedule {
         }
     }
 
-    /// Makes all that waits due, and opens every destination. What is under way is not tried twice.
+    /// Makes all that waits due, and opens every destination. What is under way is not tried twice at once; if
+    /// that attempt fails, the next follows it.
     pub fn flush(&mut self, now: Timestamp) {
         for slot in &mut self.slots {
             slot.closed_until = slot.closed_until.min(now);
         }
         let mut due = BTreeSet::new();
         for (id, message) in self.messages.iter_mut().filter(|(_, message)| !message.held) {
-            for waiting in message.recipients.iter_mut().filter(|w| w.state == State::Waits) {
+            for waiting in message.recipients.iter_mut().filter(|w| w.state != State::Done) {
+                if waiting.state == State::InFlight {
+                    waiting.flushed = true;
+                    continue;
+                }
                 if waiting.next > now {
                     self.timers
                         .get_mut(&waiting.next)

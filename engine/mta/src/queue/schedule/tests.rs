@@ -178,3 +178,55 @@ fn recipients_of_one_destination_go_together_and_what_is_held_stays() {
         std::iter::from_fn(|| schedule.next(Timestamp(0))).map(|pick| pick.recipients).collect();
     assert_eq!(picks, [vec![0, 2], vec![1]]);
 }
+
+#[test]
+fn what_cannot_be_returned_lets_others_pass() {
+    let mut two = schedule(SETTINGS, &[(1, "a.example")]);
+    let again = Ending::Again { attempts: 1, next: Timestamp(HOUR) };
+    let pick = two.next(Timestamp(0)).unwrap();
+    two.finish(Timestamp(0), &pick, &[(0, again)], Behaviour::Answered, 0);
+    let old = Timestamp(SETTINGS.lifetime);
+    let pick = two.next(old).unwrap();
+    assert!(pick.expired);
+    two.finish(old, &pick, &[], Behaviour::Untried, 0);
+    two.add(old, QueueId(2), old, false, to("b.example"));
+    assert_eq!(two.next(old).unwrap().id, QueueId(2));
+    assert_eq!(two.next(old), None);
+    assert!(two.next(plus(old, SETTINGS.first_retry)).unwrap().expired);
+}
+
+#[test]
+fn what_grew_old_while_nobody_served_it_is_tried_once_more() {
+    let mut schedule = Schedule::new(SETTINGS);
+    let now = Timestamp(SETTINGS.lifetime + HOUR);
+    let who = vec![Entering { attempts: 3, next: Timestamp(HOUR), ..to("a.example").remove(0) }];
+    schedule.add(now, QueueId(1), Timestamp(0), false, who);
+    let pick = schedule.next(now).unwrap();
+    assert!(!pick.expired);
+    let again = Ending::Again { attempts: 4, next: plus(now, HOUR) };
+    schedule.finish(now, &pick, &[(0, again)], Behaviour::Answered, 0);
+    assert!(schedule.next(now).unwrap().expired);
+}
+
+#[test]
+fn a_flush_during_an_attempt_is_heeded_once_it_fails() {
+    for behaviour in [Behaviour::Answered, Behaviour::Unreachable] {
+        let mut one = schedule(SETTINGS, &[(1, "a.example")]);
+        let again = Ending::Again { attempts: 1, next: Timestamp(HOUR) };
+        let pick = one.next(Timestamp(0)).unwrap();
+        one.flush(Timestamp(1));
+        assert_eq!(one.next(Timestamp(1)), None);
+        one.finish(Timestamp(2), &pick, &[(0, again)], behaviour, 0);
+        let pick = one.next(Timestamp(2)).unwrap();
+        one.finish(Timestamp(3), &pick, &[(0, again)], behaviour, 0);
+        assert_eq!(one.next(Timestamp(3)), None, "once");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_keeps_nothing_waiting() {
+    let mut schedule = Schedule::new(SETTINGS);
+    let who = vec![Entering { attempts: 1, next: Timestamp(1_000_000 * HOUR), ..to("a.example").remove(0) }];
+    schedule.add(Timestamp(HOUR), QueueId(1), Timestamp(0), false, who);
+    assert!(schedule.next(plus(Timestamp(HOUR), SETTINGS.longest_retry)).is_some());
+}
