@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::fold::Folder;
 use crate::bounce::Peer;
 use crate::delivery::Body;
 
@@ -241,10 +242,10 @@ impl Connection {
     /// acknowledgement.
     async fn write_body(&mut self, body: &mut impl Body) -> io::Result<()> {
         let mut out = self.session.take_output();
-        let mut stuffer = Stuffer::new();
+        let (mut stuffer, mut folder) = (Stuffer::new(), Folder::default());
         let mut next = body.chunk().await?;
         while let Some(octets) = next {
-            stuffer.push(&octets, &mut out);
+            stuffer.push(&folder.fold(&octets), &mut out);
             next = body.chunk().await?;
             if next.is_some() && out.len() >= WRITE {
                 self.write(&out).await?;

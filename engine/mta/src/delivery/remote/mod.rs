@@ -4,6 +4,7 @@
 //! and the resolver. Must not know the queue's schedule nor a mailbox.
 
 mod connection;
+mod fold;
 mod pool;
 mod verdict;
 

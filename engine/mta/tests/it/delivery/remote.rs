@@ -24,6 +24,7 @@ fn remote() -> Remote {
         block: short,
         end_of_data: short,
         quit: Duration::from_millis(200),
+        vanished: short,
     };
     let mut remote = Remote::new(names::hosts(""), "me.example".parse().unwrap());
     remote.timeouts = timeouts;
@@ -218,4 +219,14 @@ async fn domains_without_a_way() {
     let host = NextHop { host: HopHost::Host("no.example".parse().unwrap()), port: 25 };
     let verdicts = send(&remote, &Destination::Hops(vec![host]), &["x@x.example"]).await;
     assert!(verdicts[0].starts_with("deferred 4.1.2 unreachable=true"), "{verdicts:?}");
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_broken() {
+    let sink = Sink::start(Plan::default()).await;
+    let long = format!("Subject: hi\r\n\r\n{}\r\n", "x".repeat(1500));
+    let body = || long.as_bytes();
+    remote().deliver(&to(&[&sink]), transaction(&["b@x.example"]), &body, 7).await;
+    let wanted = format!("Subject: hi\r\n\r\n{}\r\n {}\r\n", "x".repeat(998), "x".repeat(502));
+    assert_eq!(String::from_utf8_lossy(&sink.taken()[0].octets), wanted);
 }
