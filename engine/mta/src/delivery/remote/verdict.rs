@@ -44,6 +44,7 @@ pub(super) fn judge(outcome: Outcome, peer: &Peer, reports: bool) -> Judged {
         Outcome::Refused { stage, reply } => {
             let cause = refusal(stage, &reply, peer);
             match reply.is_permanent() {
+                true if is_too_many(stage, &reply) => Judged::NextHost(cause.with_class('4')),
                 true => Judged::Settled(Verdict::Failed(cause)),
                 false if stage >= Stage::Body => Judged::Settled(deferred(cause)),
                 false => Judged::NextHost(cause),
@@ -59,6 +60,11 @@ pub(super) fn judge(outcome: Outcome, peer: &Peer, reports: bool) -> Judged {
             Judged::NextHost(Cause::connection("4.4.2", peer.clone(), text))
         }
     }
+}
+
+/// RFC 5321 4.5.3.1.10: 552 to RCPT means too many recipients, to be sent to in another transaction.
+fn is_too_many(stage: Stage, reply: &Reply) -> bool {
+    stage == Stage::Rcpt && reply.code() == 552
 }
 
 fn deferred(cause: Cause) -> Verdict {
@@ -103,6 +109,7 @@ fn status(stage: Stage, reply: &Reply) -> String {
         (Some(enhanced), ..) if u16::from(enhanced.0) == class => enhanced.to_string(),
         (_, Stage::Rcpt, 550 | 551 | 553) => "5.1.1".to_owned(),
         (_, Stage::Rcpt, 450 | 452) => "4.2.0".to_owned(),
+        (_, Stage::Rcpt, 552) => format!("{class}.5.3"), // RFC 3463: too many recipients
         (_, _, 552) => "5.3.4".to_owned(),
         (_, Stage::Connect | Stage::Hello, _) => format!("{class}.3.0"),
         _ => format!("{class}.0.0"),
@@ -140,6 +147,9 @@ mod tests {
             (refused(Stage::Rcpt, 550, None), "failed 5.1.1"),
             (refused(Stage::Rcpt, 550, Some("4.7.1")), "failed 5.1.1"),
             (refused(Stage::Mail, 552, None), "failed 5.3.4"),
+            (refused(Stage::Rcpt, 552, None), "next 4.5.3"),
+            (refused(Stage::Rcpt, 552, Some("5.2.2")), "next 4.2.2"),
+            (refused(Stage::EndOfData, 552, Some("5.3.4")), "failed 5.3.4"),
             (refused(Stage::Mail, 451, Some("4.3.2")), "next 4.3.2"),
             (refused(Stage::Rcpt, 450, None), "next 4.2.0"),
             (refused(Stage::EndOfData, 452, None), "deferred 4.0.0"),
