@@ -191,14 +191,14 @@ fn words(error: &NetError) -> String {
     }
 }
 
-/// The preference and the host; no host for the root, which a null MX names, nor for a name that is none.
+/// The preference and the host; no host for the root, which a null MX names.
 fn mx_record(data: RData) -> Option<(u16, mx::Exchanger)> {
     let RData::MX(mx) = data else { return None };
     if mx.exchange.is_root() {
         return Some((mx.preference, mx::Exchanger::None));
     }
-    let host = mx.exchange.to_ascii().parse().ok()?;
-    Some((mx.preference, mx::Exchanger::Host(host)))
+    let host = mx.exchange.to_ascii().parse().map_or(mx::Exchanger::Unusable, mx::Exchanger::Host);
+    Some((mx.preference, host))
 }
 
 /// IPv6 first, then by turns: a family without a route costs one failed connect, not all of them.

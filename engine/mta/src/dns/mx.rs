@@ -11,6 +11,8 @@ pub(super) enum Exchanger {
     Host(DomainName),
     /// The root of the name space: nobody.
     None,
+    /// Something that is no host's name.
+    Unusable,
 }
 
 /// Orders the mail hosts of `domain` by preference.
@@ -23,9 +25,14 @@ pub(super) fn order(
     if records.is_empty() {
         return Ok(vec![domain.clone()]); // the implicit MX
     }
+    let nobody = records.iter().any(|(_, exchanger)| *exchanger == Exchanger::None);
     let mut hosts = hosts(records);
     if hosts.is_empty() {
-        return Err(NoRoute::NullMx(domain.clone()));
+        return Err(match nobody {
+            true => NoRoute::NullMx(domain.clone()),
+            // RFC 5321 5.1: with MX records, none of them usable, the domain's own address is not asked.
+            false => NoRoute::NoSuchName(domain.clone()),
+        });
     }
     shuffle(&mut hosts, random);
     hosts.sort_by_key(|(preference, _)| *preference);
@@ -48,7 +55,7 @@ pub(super) fn order(
 fn hosts(records: Vec<(u16, Exchanger)>) -> Vec<(u16, DomainName)> {
     let host = |(preference, exchanger)| match exchanger {
         Exchanger::Host(host) => Some((preference, host)),
-        Exchanger::None => None,
+        Exchanger::None | Exchanger::Unusable => None,
     };
     records.into_iter().filter_map(host).collect()
 }
@@ -77,6 +84,7 @@ mod tests {
     fn ordered(records: &[(u16, &str)], random: u64) -> Result<String, NoRoute> {
         let record = |(preference, host): &(u16, &str)| match *host {
             "." => (*preference, Exchanger::None),
+            "?" => (*preference, Exchanger::Unusable),
             host => (*preference, Exchanger::Host(name(host))),
         };
         let records = records.iter().map(record).collect();
@@ -88,12 +96,14 @@ mod tests {
     #[test]
     fn preference_decides() {
         type Case<'a> = (&'a [(u16, &'a str)], Result<&'a str, NoRoute>);
-        let cases: [Case<'_>; 9] = [
+        let cases: [Case<'_>; 11] = [
             (&[], Ok("d.example")),
             (&[(20, "b.example"), (10, "a.example")], Ok("a.example b.example")),
             (&[(10, "a.example"), (20, "a.example")], Ok("a.example")),
             (&[(0, ".")], Err(NoRoute::NullMx(name("d.example")))),
             (&[(0, "."), (10, "a.example")], Ok("a.example")),
+            (&[(0, "?")], Err(NoRoute::NoSuchName(name("d.example")))),
+            (&[(0, "?"), (10, "a.example")], Ok("a.example")),
             (&[(10, "me.example")], Err(NoRoute::Loop(name("d.example")))),
             (&[(10, "me.example"), (20, "a.example")], Err(NoRoute::Loop(name("d.example")))),
             (&[(10, "a.example"), (20, "me.example"), (30, "c.example")], Ok("a.example")),
