@@ -66,5 +66,5 @@ fn shown(command: &Command) -> String {
 
 /// Whether this process is root's.
 pub fn is_root() -> bool {
-    output(&mut Command::new("id").arg("-u")).is_ok_and(|uid| uid == "0")
+    output(Command::new("id").arg("-u")).is_ok_and(|uid| uid == "0")
 }

@@ -1,7 +1,16 @@
 //! `cargo verify`: every test, from the cheap to the dear, installing what they need.
+//!
+//! What this machine cannot do (no root, no user namespaces) is left out aloud, and listed at the end; where `CI` is
+//! set, nothing may be left out.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 use crate::packages::{self, FOR_CF, FOR_TESTS};
 use crate::step::{self, Failure, cargo, program};
+
+/// How a test says that it was left out.
+const LEFT_OUT: &str = "skipped";
 
 /// Runs all; the first failure ends it.
 pub fn run() -> Result<(), Failure> {
@@ -19,10 +28,32 @@ pub fn run() -> Result<(), Failure> {
         "unpack Sendmail into a private root",
         program("sh", &["vmtests/roots/sendmail.sh"]).arg(&sendmail),
     )?;
-    step::run("tests", &mut cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    let mut left_out = tests()?;
     let release = ["build", "--release", "--package", "mailstack", "--package", "mailstack-vmtests"];
     step::run("release build", &mut cargo(&release))?;
-    topologies()
+    match step::is_root() {
+        true => topologies()?,
+        false => left_out.push("topologies in network namespaces: they need root".to_owned()),
+    }
+    conclude(&left_out)
+}
+
+/// Runs the tests of all crates; returns what they left out.
+fn tests() -> Result<Vec<String>, Failure> {
+    println!("\n== tests");
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().map_err(|error| format!("tests: cargo test: {error}"))?;
+    let mut left_out = Vec::new();
+    for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
+        let line = line.map_err(|error| format!("tests: {error}"))?;
+        if line.to_ascii_lowercase().starts_with(LEFT_OUT) {
+            left_out.push(line.clone());
+        }
+        println!("{line}");
+    }
+    let status = child.wait().map_err(|error| format!("tests: {error}"))?;
+    if status.success() { Ok(left_out) } else { Err(format!("tests: failed ({status})")) }
 }
 
 /// The topologies in network namespaces, with the binaries that a user gets.
@@ -34,4 +65,17 @@ fn topologies() -> Result<(), Failure> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     step::run("topologies in network namespaces", run.args(files))
+}
+
+fn conclude(left_out: &[String]) -> Result<(), Failure> {
+    if left_out.is_empty() {
+        println!("\nall tests passed, none was left out");
+        return Ok(());
+    }
+    println!("\nall tests passed but those that this machine cannot run:");
+    left_out.iter().for_each(|line| println!("  {line}"));
+    match std::env::var_os("CI") {
+        Some(_) => Err("CI is set: nothing may be left out".to_owned()),
+        None => Ok(()),
+    }
 }
