@@ -7,7 +7,10 @@ use mailstack_smtp::address::DomainName;
 
 /// The names of a hosts file and their addresses, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hosts(BTreeMap<DomainName, Vec<IpAddr>>);
+pub struct Hosts {
+    addresses: BTreeMap<DomainName, Vec<IpAddr>>,
+    names: BTreeMap<IpAddr, DomainName>,
+}
 
 impl Hosts {
     /// Reads the text of a hosts file; lines and names that are none are passed over, as resolvers do.
@@ -17,7 +20,9 @@ impl Hosts {
             let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
             let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else { continue };
             for name in words.filter_map(|word| word.parse().ok()) {
-                hosts.0.entry(name).or_default().push(address);
+                let name: DomainName = name;
+                hosts.names.entry(address).or_insert_with(|| name.clone());
+                hosts.addresses.entry(name).or_default().push(address);
             }
         }
         hosts
@@ -25,7 +30,12 @@ impl Hosts {
 
     /// The addresses of a name, or None where the file has none.
     pub fn find(&self, name: &DomainName) -> Option<&[IpAddr]> {
-        self.0.get(name).map(Vec::as_slice)
+        self.addresses.get(name).map(Vec::as_slice)
+    }
+
+    /// The first name of an address, its canonical one, or None where the file has none.
+    pub fn name_of(&self, address: IpAddr) -> Option<&DomainName> {
+        self.names.get(&address)
     }
 }
 
@@ -46,5 +56,7 @@ mod tests {
         assert_eq!(find("mail.corp.example"), "192.0.2.1");
         assert_eq!(find("mail"), "192.0.2.1 2001:db8::1");
         assert_eq!(find("here"), "");
+        let name = hosts.name_of("192.0.2.1".parse().unwrap()).map(DomainName::as_str);
+        assert_eq!(name, Some("mail.corp.example"));
     }
 }

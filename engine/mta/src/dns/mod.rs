@@ -8,7 +8,9 @@ mod mx;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -87,23 +89,109 @@ impl fmt::Display for NoRoute {
     }
 }
 
-/// The resolver.
-#[derive(Clone)]
-pub struct Dns {
+/// What the name service says of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reverse {
+    /// The name.
+    pub name: DomainName,
+    /// Whether the name has this address; else anybody may have written it.
+    pub confirmed: bool,
+}
+
+/// The resolver. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Dns(Arc<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    /// The tree of its files; None: what it knows does not change.
+    root: Option<Root>,
+    known: Mutex<(Stamps, Arc<Known>)>,
+}
+
+/// Both files as they were read.
+type Stamps = [Option<Stamp>; 2];
+
+/// What changes with a file that is written anew or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// What the files said.
+struct Known {
     resolver: Option<TokioResolver>,
     hosts: Hosts,
 }
 
-impl fmt::Debug for Dns {
+impl fmt::Debug for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dns").field("hosts", &self.hosts).finish_non_exhaustive()
+        f.debug_struct("Known").field("hosts", &self.hosts).finish_non_exhaustive()
     }
 }
 
 impl Dns {
-    /// Reads `etc/resolv.conf` and `etc/hosts` of the tree, or the host's where it has none. A host without a
-    /// name server knows `etc/hosts` alone.
+    /// Reads `etc/resolv.conf` and `etc/hosts` of the tree, or the host's where it has none, now and whenever they
+    /// have changed: a host gets its name servers with its network. One without a name server knows `etc/hosts`
+    /// alone.
     pub fn open(root: &Root) -> Result<Self, ResolverError> {
+        // The stamps come first: what is written in between is read again.
+        let stamps = stamps(root);
+        Ok(Self::of(Some(root.clone()), stamps, Known::read(root)?))
+    }
+
+    /// A resolver of this configuration, which does not change.
+    pub fn new(config: ResolverConfig, options: ResolverOpts, hosts: Hosts) -> Self {
+        Self::of(None, [None; 2], Known::new(config, options, hosts))
+    }
+
+    fn of(root: Option<Root>, stamps: Stamps, known: Known) -> Self {
+        Self(Arc::new(Watched { root, known: Mutex::new((stamps, Arc::new(known))) }))
+    }
+
+    /// As the files are now; as they were where they cannot be read.
+    fn known(&self) -> Arc<Known> {
+        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = &self.0.root {
+            let stamps = stamps(root);
+            if stamps != known.0
+                && let Ok(read) = Known::read(root)
+            {
+                *known = (stamps, Arc::new(read));
+            }
+        }
+        Arc::clone(&known.1)
+    }
+
+    /// The mail hosts of a domain, the best first; those of equal preference in an order that `random` decides.
+    /// A domain without MX records is its own mail host (RFC 5321 5.1). Hosts that `is_own` holds for, and all
+    /// that are no better, are left out.
+    pub async fn exchangers(
+        &self,
+        domain: &DomainName,
+        is_own: &(dyn Fn(&DomainName) -> bool + Sync),
+        random: u64,
+    ) -> Result<Vec<DomainName>, NoRoute> {
+        self.known().exchangers(domain, is_own, random).await
+    }
+
+    /// The addresses of a host, IPv6 and IPv4 by turns. Never empty.
+    pub async fn addresses(&self, host: &DomainName) -> Result<Vec<IpAddr>, NoRoute> {
+        self.known().addresses(host).await
+    }
+
+    /// The name that an address says it has (PTR), and whether the name says the same of the address. None where it
+    /// has none, or the name service does not answer.
+    pub async fn name_of(&self, address: IpAddr) -> Option<Reverse> {
+        self.known().name_of(address).await
+    }
+}
+
+impl Known {
+    fn read(root: &Root) -> Result<Self, ResolverError> {
         let hosts = Hosts::parse(&read(root.etc("hosts"))?);
         match parse_resolv_conf(read(root.etc("resolv.conf"))?) {
             Ok((config, options)) => Ok(Self::new(config, options, hosts)),
@@ -111,8 +199,7 @@ impl Dns {
         }
     }
 
-    /// A resolver of this configuration.
-    pub fn new(config: ResolverConfig, mut options: ResolverOpts, hosts: Hosts) -> Self {
+    fn new(config: ResolverConfig, mut options: ResolverOpts, hosts: Hosts) -> Self {
         options.use_hosts_file = ResolveHosts::Never;
         options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
         options.positive_max_ttl = Some(MAX_TTL);
@@ -122,10 +209,7 @@ impl Dns {
         Self { resolver: builder.build().ok(), hosts }
     }
 
-    /// The mail hosts of a domain, the best first; those of equal preference in an order that `random` decides.
-    /// A domain without MX records is its own mail host (RFC 5321 5.1). Hosts that `is_own` holds for, and all
-    /// that are no better, are left out.
-    pub async fn exchangers(
+    async fn exchangers(
         &self,
         domain: &DomainName,
         is_own: &(dyn Fn(&DomainName) -> bool + Sync),
@@ -143,8 +227,7 @@ impl Dns {
         Ok(ordered)
     }
 
-    /// The addresses of a host, IPv6 and IPv4 by turns. Never empty.
-    pub async fn addresses(&self, host: &DomainName) -> Result<Vec<IpAddr>, NoRoute> {
+    async fn addresses(&self, host: &DomainName) -> Result<Vec<IpAddr>, NoRoute> {
         if let Some(addresses) = self.hosts.find(host) {
             return Ok(by_turns(addresses.to_vec()));
         }
@@ -158,6 +241,20 @@ impl Dns {
             (_, Err(fault)) | (Err(fault), _) if fault.is_temporary() => Err(fault),
             _ => Err(NoRoute::NoSuchName(host.clone())),
         }
+    }
+
+    async fn name_of(&self, address: IpAddr) -> Option<Reverse> {
+        if let Some(name) = self.hosts.name_of(address) {
+            return Some(Reverse { name: name.clone(), confirmed: true });
+        }
+        let arpa = Name::from(address).to_ascii().parse().ok()?;
+        let records = self.lookup(&arpa, RecordType::PTR).await.ok()?;
+        let name: DomainName = records.into_iter().find_map(|data| match data {
+            RData::PTR(name) => name.0.to_ascii().parse().ok(),
+            _ => None,
+        })?;
+        let confirmed = self.addresses(&name).await.is_ok_and(|found| found.contains(&address));
+        Some(Reverse { name, confirmed })
     }
 
     async fn lookup(&self, name: &DomainName, kind: RecordType) -> Result<Vec<RData>, NoRoute> {
@@ -206,6 +303,18 @@ fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
     let longest = v6.len().max(v4.len());
     (0..longest).flat_map(|at| [v6.get(at), v4.get(at)]).flatten().copied().collect()
+}
+
+fn stamps(root: &Root) -> Stamps {
+    ["hosts", "resolv.conf"].map(|name| {
+        let found = fs::metadata(root.etc(name)).ok()?;
+        Some(Stamp {
+            inode: (found.dev(), found.ino()),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    })
 }
 
 /// Reads a file; empty where there is none.

@@ -6,12 +6,12 @@ use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ProtocolConfig, ResolverConfig, ResolverOpts,
 };
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, SOA};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, PTR, SOA};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use mailstack_mta::dns::{Dns, Hosts};
 use tokio::net::UdpSocket;
 
-/// `owner TYPE data`; the types A, AAAA, MX, CNAME, and of a name's behaviour SERVFAIL and SILENT.
+/// `owner TYPE data`; the types A, AAAA, MX, CNAME, PTR, and of a name's behaviour SERVFAIL and SILENT.
 pub(super) async fn serve(zone: &'static [&'static str]) -> Dns {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -73,6 +73,7 @@ fn add_answers(message: &mut Message, records: &[Vec<&str>], asked: &str, kind: 
             ("A", RecordType::A) => RData::A(A(record[2].parse().unwrap())),
             ("AAAA", RecordType::AAAA) => RData::AAAA(AAAA(record[2].parse().unwrap())),
             ("MX", RecordType::MX) => RData::MX(MX::new(record[2].parse().unwrap(), name(record[3]))),
+            ("PTR", RecordType::PTR) => RData::PTR(PTR(name(record[2]))),
             ("CNAME", _) => {
                 let alias = name(record[2]);
                 message.add_answer(Record::from_rdata(name(asked), 60, RData::CNAME(CNAME(alias.clone()))));
