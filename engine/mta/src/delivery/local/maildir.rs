@@ -30,8 +30,12 @@ impl Maildir {
         });
         let _ = fs::remove_file(&temporary);
         written?;
-        sync_directory(&directory.join("new"))?;
-        Ok(file)
+        let synced = sync_directory(&directory.join("new"));
+        if synced.is_err() {
+            // It is delivered once more later: not a second time.
+            let _ = fs::remove_file(&file);
+        }
+        synced.map(|()| file)
     }
 
     fn make_directories(&self) -> Result<(), MailboxError> {

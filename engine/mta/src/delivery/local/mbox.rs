@@ -32,7 +32,7 @@ impl Mbox {
     /// Appends a message, and returns when it is durable. After an error the mailbox is as it was before.
     pub fn append(&self, facts: &Facts, body: &mut dyn Read) -> Result<(), MailboxError> {
         let deadline = Instant::now() + self.patience;
-        let (mut file, is_new) = self.open_locked(deadline)?;
+        let mut file = self.open_locked(deadline)?;
         let dot_lock = DotLock::take(&self.path, deadline).map_err(at("lock", &self.path))?;
         let _dot_lock = dot_lock.ok_or_else(|| MailboxError::Locked { path: self.path.clone() })?;
         let end = file.seek(SeekFrom::End(0)).map_err(at("seek in", &self.path))?;
@@ -41,43 +41,39 @@ impl Mbox {
             // Without this, half a message would stand in front of the next one.
             let _ = file.set_len(end).and_then(|()| file.sync_all());
         }
-        written?;
-        match self.path.parent() {
-            Some(directory) if is_new => sync_directory(directory),
-            _ => Ok(()),
-        }
+        written
     }
 
-    /// Opens and locks the file that bears the name now. True: it was made.
-    fn open_locked(&self, deadline: Instant) -> Result<(File, bool), MailboxError> {
+    /// Opens and locks the file that bears the name now.
+    fn open_locked(&self, deadline: Instant) -> Result<File, MailboxError> {
         for _ in 0..TRIES {
-            let (file, is_new) = self.open()?;
+            let file = self.open()?;
             self.check(&file)?;
             if !lock_file(&file, deadline).map_err(at("lock", &self.path))? {
                 break;
             }
             if is_still(&file, &self.path) {
-                return Ok((file, is_new));
+                return Ok(file);
             }
         }
         Err(MailboxError::Locked { path: self.path.clone() })
     }
 
-    fn open(&self) -> Result<(File, bool), MailboxError> {
+    fn open(&self) -> Result<File, MailboxError> {
         let mut options = OpenOptions::new();
         // A pipe or device in its place must not block us.
         options.read(true).append(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         match options.open(&self.path) {
-            Ok(file) => return Ok((file, false)),
+            Ok(file) => return Ok(file),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(self.refused("a link")),
             Err(error) => return Err(at("open", &self.path)(error)),
         }
         match options.create_new(true).mode(0o600).open(&self.path) {
-            Ok(file) => Ok((file, true)),
+            Ok(file) => Ok(file),
             // Somebody made it in the meantime.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                options.create_new(false).open(&self.path).map(|f| (f, false)).map_err(at("open", &self.path))
+                options.create_new(false).open(&self.path).map_err(at("open", &self.path))
             }
             Err(error) => Err(at("create", &self.path)(error)),
         }
@@ -109,12 +105,21 @@ impl Mbox {
         body: &mut dyn Read,
     ) -> Result<(), MailboxError> {
         let mut out = Vec::with_capacity(PIECE + PIECE / 8);
-        if !ends_with_line(file, end).map_err(at("read", &self.path))? {
-            out.push(b'\n');
-        }
+        out.extend_from_slice(gap(file, end).map_err(at("read", &self.path))?);
         out.extend_from_slice(&preamble(Form::Mbox, facts));
         copy(Form::Mbox, body, file, out, &self.path)?;
-        file.sync_all().map_err(at("sync", &self.path))
+        file.sync_all().map_err(at("sync", &self.path))?;
+        // Whoever made it may have died before it was durable, or waits for the lock that we have.
+        match self.path.parent() {
+            Some(directory) if end == 0 => match sync_directory(directory) {
+                // The directory may be one that its users cannot read.
+                Err(MailboxError::File { source, .. }) if source.kind() == ErrorKind::PermissionDenied => {
+                    nix::unistd::syncfs(&mut *file).map_err(|e| at("sync", &self.path)(e.into()))
+                }
+                synced => synced,
+            },
+            _ => Ok(()),
+        }
     }
 }
 
@@ -145,12 +150,18 @@ pub(super) fn copy(
     file.write_all(&out).map_err(at("write", path))
 }
 
-fn ends_with_line(file: &File, end: u64) -> std::io::Result<bool> {
-    let mut last = [b'\n'];
-    if let Some(at) = end.checked_sub(1) {
-        file.read_exact_at(&mut last, at)?;
-    }
-    Ok(last == [b'\n'])
+/// What a `From ` line needs in front: a blank line, which a delivery that died half way did not write. Without it
+/// readers take the message for a part of the one before.
+fn gap(file: &File, end: u64) -> std::io::Result<&'static [u8]> {
+    let mut last = *b"\n\n";
+    let known = last.len().min(usize::try_from(end).unwrap_or(usize::MAX));
+    let from = last.len() - known;
+    file.read_exact_at(&mut last[from..], end - known as u64)?;
+    Ok(match &last {
+        b"\n\n" => b"",
+        [_, b'\n'] => b"\n",
+        _ => b"\n\n",
+    })
 }
 
 /// Whether the name still belongs to the open file.

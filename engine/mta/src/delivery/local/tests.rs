@@ -74,12 +74,15 @@ fn an_mbox() {
 }
 
 #[test]
-fn a_mailbox_without_a_last_line_end_gets_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("bob");
-    fs::write(&path, "From x\nbroken").unwrap();
-    mbox(&path).append(&facts(), &mut &b"A: b\r\n"[..]).unwrap();
-    assert!(fs::read_to_string(&path).unwrap().starts_with("From x\nbroken\nFrom a@far.example "));
+fn a_mailbox_that_does_not_end_in_a_blank_line_gets_one() {
+    for (before, wanted) in [("x", "x\n\n"), ("x\n", "x\n\n"), ("x\n\n", "x\n\n"), ("\n", "\n"), ("", "")] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bob");
+        fs::write(&path, before).unwrap();
+        mbox(&path).append(&facts(), &mut &b"A: b\r\n"[..]).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(&format!("{wanted}From a@far.example ")), "{text}");
+    }
 }
 
 /// Fails behind its first octets.
