@@ -49,7 +49,8 @@ pub struct Context {
     pub events: Events,
 }
 
-/// Delivers what is due until `stop` is ready or the queue is closed. Jobs under way then have a short time to end.
+/// Delivers what is due until `stop` is ready, the queue is closed or the helper has died. Jobs under way then have
+/// a short time to end.
 pub async fn run(
     mut context: Context,
     queue: Queue,
@@ -70,6 +71,7 @@ pub async fn run(
         let job = tokio::select! {
             biased;
             () = &mut stop => break,
+            () = context.helper_died() => break,
             job = dispatcher.next() => job,
         };
         let (Some(job), Ok(slot)) = (job, slot) else { break };
@@ -112,6 +114,14 @@ impl Context {
         }
         if finished.concluded {
             self.events.emit(Event::Concluded { id: told.id });
+        }
+    }
+
+    /// Without mailboxes it never does.
+    async fn helper_died(&self) {
+        match &self.helper {
+            Some(helper) => helper.died().await,
+            None => std::future::pending().await,
         }
     }
 

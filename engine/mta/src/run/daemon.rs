@@ -58,14 +58,15 @@ impl Daemon {
         let mut signals = Signals::new().map_err(RunError::Runtime)?;
         let may_end = self.exit_when_idle && matches!(self.config.role, Role::Nullclient | Role::Msp);
         let events = self.events.clone();
-        let running = self.start(bound)?;
+        let mut running = self.start(bound)?;
         notify("READY=1");
-        let reason = signals.end(&running, may_end).await;
+        let ended = signals.end(&mut running, may_end).await;
         notify("STOPPING=1");
+        let reason = ended.as_ref().map_or_else(ToString::to_string, Clone::clone);
         events.emit(Event::Stopping { reason });
         running.stop().await;
         events.emit(Event::Stopped);
-        Ok(())
+        ended.map(drop)
     }
 
     fn start(self, bound: Bound) -> Result<Running, RunError> {
@@ -188,7 +189,9 @@ impl Running {
         let _ = timeout(GRACE, self.server.stop()).await;
         self.control.abort();
         let _ = self.stop.send(true);
-        let _ = self.delivery.await;
+        if !self.delivery.is_finished() {
+            let _ = self.delivery.await;
+        }
         // The last handle: the spool is closed, what it has is durable.
         drop(self.queue);
     }
@@ -215,19 +218,20 @@ impl Signals {
         })
     }
 
-    /// Waits for what ends the daemon, and returns what it was.
-    async fn end(&mut self, running: &Running, may_end: bool) -> String {
+    /// Waits for what ends the daemon, and returns what it was. Errors: [`RunError::DeliveryEnded`].
+    async fn end(&mut self, running: &mut Running, may_end: bool) -> Result<String, RunError> {
         let mut tick = interval(IDLE_TICK);
         let mut idle = 0;
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM".to_owned(),
-                _ = self.interrupt.recv() => return "SIGINT".to_owned(),
+                _ = self.terminate.recv() => return Ok("SIGTERM".to_owned()),
+                _ = self.interrupt.recv() => return Ok("SIGINT".to_owned()),
+                _ = &mut running.delivery => return Err(RunError::DeliveryEnded),
                 _ = self.hangup.recv() => {}
                 _ = tick.tick(), if may_end => {
                     idle = if running.is_idle() { idle + 1 } else { 0 };
                     if idle > IDLE_TICKS {
-                        return "nothing to do".to_owned();
+                        return Ok("nothing to do".to_owned());
                     }
                 }
             }

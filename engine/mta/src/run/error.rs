@@ -103,6 +103,10 @@ pub enum RunError {
     /// The delivery helper cannot be started.
     #[error("cannot start the delivery helper")]
     Helper(#[source] io::Error),
+    /// Mail is accepted and no longer delivered: a process of the delivery helper died, and only a new start, which
+    /// still has the rights, can make another.
+    #[error("the delivery helper died; mail waits in the queue for the next start")]
+    DeliveryEnded,
     /// Root could not be given up.
     #[error("cannot give up root")]
     Privileges(#[source] io::Error),
@@ -142,6 +146,7 @@ impl RunError {
                 "give the user that runs mailstack the right to write there, or run with --root DIR"
                     .to_owned()
             }
+            RunError::DeliveryEnded => "start mailstack again, and look for the reason in the log".to_owned(),
             _ => return None,
         };
         Some(help)

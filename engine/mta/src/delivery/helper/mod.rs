@@ -20,7 +20,7 @@ use mailstack_runtime::{MailboxFormat, Mailboxes};
 use mailstack_smtp::address::DomainName;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use self::wire::{Answer, Request};
 use crate::delivery::Body;
@@ -81,6 +81,7 @@ pub struct Helper {
     idle: Mutex<Vec<Channel>>,
     /// As many permits as there are channels that work; closed when there is none.
     free: Semaphore,
+    died: Notify,
 }
 
 /// One process. The socket is closed before the process is waited for, which ends by that.
@@ -113,7 +114,8 @@ impl Helper {
     /// Starts one process from each command; what the helper is told comes behind the command's arguments.
     pub fn from_commands(commands: impl Iterator<Item = Command>, config: &HelperConfig) -> io::Result<Self> {
         let channels = commands.map(|command| start(command, config)).collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { free: Semaphore::new(channels.len()), idle: Mutex::new(channels) })
+        let free = Semaphore::new(channels.len());
+        Ok(Self { free, idle: Mutex::new(channels), died: Notify::new() })
     }
 
     /// Delivers a message to a user's mailbox, and returns the mailbox's name when it is durable there.
@@ -128,6 +130,12 @@ impl Helper {
                 Err(gone(&format!("the delivery helper is gone: {error}; restart mailstack")))
             }
         }
+    }
+
+    /// Waits until a process of the helper was found dead. Nobody here has the rights to start another: the MTA is
+    /// to end, and its supervisor starts both anew.
+    pub async fn died(&self) {
+        self.died.notified().await;
     }
 
     async fn lease(&self) -> Option<Lease<'_>> {
@@ -160,6 +168,7 @@ impl Lease<'_> {
         if idle.is_empty() && self.helper.free.available_permits() == 0 {
             self.helper.free.close();
         }
+        self.helper.died.notify_one();
     }
 }
 

@@ -33,8 +33,9 @@ pub fn main_helper(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         return ExitCode::from(64);
     };
     // A signal to the whole group must not end it before the MTA has: it ends when its socket is closed.
-    let ended_by_socket = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
-    if ended_by_socket.thread_block().is_err() {
+    // Nor must a mailbox over the limit of a file's size, which is an error of the write as well.
+    let not_ended_by = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGXFSZ]);
+    if not_ended_by.thread_block().is_err() {
         return ExitCode::from(71);
     }
     let server = io::stdin().as_fd().try_clone_to_owned().and_then(|socket| Server::new(socket, config));

@@ -70,6 +70,14 @@ impl Tree {
         Helper::from_commands((0..processes).map(|_| command()), &config).unwrap()
     }
 
+    pub(super) fn config(&self) -> HelperConfig {
+        HelperConfig {
+            root: Root::new(self.directory.path()),
+            mailboxes: Mailboxes { format: MailboxFormat::Mbox, path: "/var/mail".into() },
+            hostname: "gw.corp.example".parse().unwrap(),
+        }
+    }
+
     fn mbox(&self) -> Helper {
         self.helper(MailboxFormat::Mbox, "/var/mail", 1)
     }
@@ -178,17 +186,28 @@ async fn a_message_that_ends_early_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_mailbox_over_its_limit_is_as_it_was_and_the_helper_goes_on() {
+    let tree = Tree::new();
+    let ours = command();
+    let mut limited = Command::new("/bin/sh");
+    limited.args(["-c", "ulimit -f 64; exec \"$0\" \"$@\""]).arg(ours.get_program()).args(ours.get_args());
+    let helper = Helper::from_commands(std::iter::once(limited), &tree.config()).unwrap();
+    deliver(&helper, "bob", MESSAGE).await.unwrap();
+    let before = read(&tree.path("var/mail/bob"));
+    let large = b"Subject: large\r\n".repeat(20_000);
+    assert_eq!(deliver(&helper, "bob", &large).await.unwrap_err().status, "4.2.2");
+    deliver(&helper, "bob", MESSAGE).await.unwrap();
+    assert_eq!(read(&tree.path("var/mail/bob")), before.repeat(2));
+}
+
+#[tokio::test]
 async fn a_helper_that_died_defers() {
     let tree = Tree::new();
-    let config = HelperConfig {
-        root: Root::new(tree.path("")),
-        mailboxes: Mailboxes { format: MailboxFormat::Mbox, path: "/var/mail".into() },
-        hostname: "gw.corp.example".parse().unwrap(),
-    };
-    let helper = Helper::from_commands(std::iter::once(Command::new("/bin/true")), &config).unwrap();
+    let helper = Helper::from_commands(std::iter::once(Command::new("/bin/true")), &tree.config()).unwrap();
     for _ in 0..2 {
         assert_eq!(deliver(&helper, "bob", MESSAGE).await.unwrap_err().status, "4.3.0");
     }
+    tokio::time::timeout(std::time::Duration::from_secs(5), helper.died()).await.expect("it is told of");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

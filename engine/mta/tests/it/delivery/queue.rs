@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailstack_mta::delivery::helper::Helper;
 use mailstack_mta::delivery::remote::Remote;
 use mailstack_mta::delivery::{self, Context};
 use mailstack_mta::event::{Event, Events, Log};
@@ -16,6 +17,7 @@ use mailstack_policy::rules::{HopHost, NextHop, Qualify, Rules};
 use mailstack_policy::{Here, Route};
 use mailstack_runtime::{Config, Limits, MailboxFormat, Mailboxes, Paths, Role};
 use tokio::sync::{broadcast, oneshot};
+use tokio::task::JoinHandle;
 
 use super::helper::Tree;
 use super::names;
@@ -73,12 +75,19 @@ struct Host {
     tree: Tree,
     queue: Queue,
     events: broadcast::Receiver<Event>,
+    running: JoinHandle<()>,
     _stop: oneshot::Sender<()>,
 }
 
 impl Host {
     fn start(sink: &Sink, has_mailboxes: bool) -> Self {
         let tree = Tree::new();
+        let helper = has_mailboxes.then(|| tree.helper(MailboxFormat::Mbox, "/var/mail", 1));
+        Self::start_with(sink, tree, helper)
+    }
+
+    fn start_with(sink: &Sink, tree: Tree, helper: Option<Helper>) -> Self {
+        let has_mailboxes = helper.is_some();
         let root = Root::new(tree.path(""));
         let config = Arc::new(config(sink.address, has_mailboxes));
         fs::create_dir_all(tree.path("var/lib/mailstack")).unwrap();
@@ -95,15 +104,14 @@ impl Host {
         let (queue, dispatcher, _) = Queue::open(&config, root.as_path(), Box::new(route)).unwrap();
         let events = Events::new(Log::Off);
         let seen = events.subscribe();
-        let helper = has_mailboxes.then(|| tree.helper(MailboxFormat::Mbox, "/var/mail", 1));
         let remote = Remote::new(names::hosts(""), hostname.clone());
         let context = Context { config, hostname, remote, helper, users: Users::of(&root), events };
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
             let _ = stopped.await;
         };
-        tokio::spawn(delivery::run(context, queue.clone(), dispatcher, stopped));
-        Self { tree, queue, events: seen, _stop: stop }
+        let running = tokio::spawn(delivery::run(context, queue.clone(), dispatcher, stopped));
+        Self { tree, queue, events: seen, running, _stop: stop }
     }
 
     async fn send(&self, sender: &str, recipients: Vec<Recipient>) {
@@ -233,4 +241,15 @@ async fn the_postmaster_hears_of_a_sender_who_is_not_there() {
     let mailbox = fs::read_to_string(host.tree.path("var/mail/root")).unwrap();
     assert!(mailbox.contains("\nSubject: Postmaster notice: a sender could not be told\n"), "{mailbox}");
     assert_eq!(host.queue.count(), 0);
+}
+
+#[tokio::test]
+async fn delivery_ends_when_the_helper_died_and_the_mail_waits() {
+    let (sink, tree) = (Sink::start(Plan::default()).await, Tree::new());
+    let dead = std::iter::once(std::process::Command::new("/bin/true"));
+    let helper = Helper::from_commands(dead, &tree.config()).unwrap();
+    let host = Host::start_with(&sink, tree, Some(helper));
+    host.send("a@far.example", vec![recipient("bob@corp.example")]).await;
+    tokio::time::timeout(Duration::from_secs(10), host.running).await.expect("it ends").unwrap();
+    assert_eq!(host.queue.count(), 1);
 }
