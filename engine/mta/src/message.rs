@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use mailstack_smtp::address::{Address, ReversePath};
+pub use mailstack_smtp::command::{Notify, Ret};
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -92,26 +93,6 @@ pub struct Recipient {
     pub orcpt: Option<String>,
     /// `NOTIFY` of RFC 3461; None: not said.
     pub notify: Option<Notify>,
-}
-
-/// `NOTIFY` of RFC 3461 4.1; all false is `NEVER`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notify {
-    /// Tell of success.
-    pub success: bool,
-    /// Tell of failure.
-    pub failure: bool,
-    /// Tell of delay.
-    pub delay: bool,
-}
-
-/// `RET` of RFC 3461 4.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ret {
-    /// The whole message.
-    Full,
-    /// Its header alone.
-    Headers,
 }
 
 /// How a message came here.

@@ -11,7 +11,7 @@ use mailstack_policy::{Here, Route};
 use mailstack_runtime::Config;
 use mailstack_smtp::address::{Address, DomainName};
 use mailstack_smtp::client::Transaction;
-use mailstack_smtp::command::{Notify, RcptRequest, Ret};
+use mailstack_smtp::command::RcptRequest;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -22,7 +22,7 @@ use super::remote::{Remote, Verdict};
 use crate::bounce::{self, Action, Cause};
 use crate::event::{Event, Events, Step};
 use crate::host::Users;
-use crate::message::{self, Outcome, QueueId, Timestamp};
+use crate::message::{Outcome, QueueId, Timestamp};
 use crate::queue::{Attempt, Destination, Dispatcher, Due, Job, Queue};
 
 /// Jobs under way at once, over all destinations.
@@ -285,14 +285,9 @@ pub(super) fn fate(ending: &Ending) -> Option<(Action, Cause)> {
 }
 
 fn transaction(job: &Job) -> Transaction {
-    let notify = |notify: message::Notify| Notify {
-        success: notify.success,
-        failure: notify.failure,
-        delay: notify.delay,
-    };
     let request = |due: &Due| RcptRequest {
         to: due.recipient.address.clone(),
-        notify: due.recipient.notify.map(notify),
+        notify: due.recipient.notify,
         orcpt: due.recipient.orcpt.clone(),
     };
     Transaction {
@@ -300,10 +295,7 @@ fn transaction(job: &Job) -> Transaction {
         recipients: job.recipients.iter().map(request).collect(),
         size: Some(job.size),
         eight_bit: job.envelope.eight_bit,
-        ret: job.envelope.ret.map(|ret| match ret {
-            message::Ret::Full => Ret::Full,
-            message::Ret::Headers => Ret::Headers,
-        }),
+        ret: job.envelope.ret,
         envid: job.envelope.envid.clone(),
     }
 }

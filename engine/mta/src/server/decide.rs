@@ -7,7 +7,7 @@ use mailstack_smtp::address::Address;
 use mailstack_smtp::command::{MailRequest, RcptRequest};
 use mailstack_smtp::reply::Reply;
 
-use super::message::{Transaction, notify};
+use super::message::Transaction;
 use super::{Shared, words};
 
 impl Shared {
@@ -39,8 +39,7 @@ impl Shared {
         match self.recipient(client, &request.to)? {
             RecipientVerdict::Refuse(refusal) => Err(words::refusal(&refusal, &written)),
             RecipientVerdict::Deliver(expanded) => {
-                let asked = request.notify.map(notify);
-                transaction.add(request.to, expanded, request.orcpt.as_deref(), asked);
+                transaction.add(request.to, expanded, request.orcpt.as_deref(), request.notify);
                 Ok(words::recipient_ok(&written))
             }
         }

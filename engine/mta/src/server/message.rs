@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use mailstack_policy::{Client, Expanded, Here, ReversePath, rewrite_header};
-use mailstack_smtp::address::Address;
-use mailstack_smtp::command::{self, MailRequest};
+use mailstack_smtp::address::{Address, Domain};
+use mailstack_smtp::command::MailRequest;
 use mailstack_smtp::reply::Reply;
 
 use super::header::{self, Collected, Collector, Source, Split, Survey, Trace};
@@ -59,11 +59,7 @@ impl Transaction {
 
     /// The transaction that MAIL opens.
     pub(super) fn of_mail(sender: ReversePath, request: MailRequest) -> Self {
-        let ret = request.ret.map(|ret| match ret {
-            command::Ret::Full => Ret::Full,
-            command::Ret::Headers => Ret::Headers,
-        });
-        Self::new(sender, request.eight_bit, ret, request.envid)
+        Self::new(sender, request.eight_bit, request.ret, request.envid)
     }
 
     /// Adds what a recipient was expanded to. An address that is there already is not added again.
@@ -112,11 +108,6 @@ impl Transaction {
 fn now() -> Timestamp {
     let millisecond = jiff::Timestamp::now().as_millisecond();
     Timestamp(u64::try_from(millisecond).unwrap_or(0))
-}
-
-/// `NOTIFY` as the queue keeps it.
-pub(super) fn notify(said: command::Notify) -> Notify {
-    Notify { success: said.success, failure: said.failure, delay: said.delay }
 }
 
 /// A message that comes in. Dropped, it is given up.

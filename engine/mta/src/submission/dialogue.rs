@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use mailstack_smtp::address::Address;
 use mailstack_smtp::client::{Action, CannotBegin, Closed, Hello, Outcome, Session, Stage, Transaction};
-use mailstack_smtp::command::{self, RcptRequest};
+use mailstack_smtp::command::RcptRequest;
 use mailstack_smtp::data::Stuffer;
 use mailstack_smtp::reply::{Enhanced, Reply};
 
 use super::{Request, SubmitError, Submitted};
-use crate::message::Ret;
 
 /// How long the MTA may be silent: its limit for a message's end (RFC 5321 4.5.3.2.6).
 const SILENCE: Duration = Duration::from_secs(10 * 60);
@@ -205,22 +204,13 @@ fn read_some(message: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
 }
 
 fn transaction(request: &Request) -> Transaction {
-    let notify = request.notify.map(|notify| command::Notify {
-        success: notify.success,
-        failure: notify.failure,
-        delay: notify.delay,
-    });
-    let recipient = |to: &Address| RcptRequest { notify, ..RcptRequest::new(to.clone()) };
-    let ret = request.ret.map(|ret| match ret {
-        Ret::Full => command::Ret::Full,
-        Ret::Headers => command::Ret::Headers,
-    });
+    let recipient = |to: &Address| RcptRequest { notify: request.notify, ..RcptRequest::new(to.clone()) };
     Transaction {
         from: request.sender.clone(),
         recipients: request.recipients.iter().map(recipient).collect(),
         size: None,
         eight_bit: request.eight_bit,
-        ret,
+        ret: request.ret,
         envid: request.envid.clone(),
     }
 }
