@@ -10,13 +10,16 @@ use mailstack_smtp::reply::Reply;
 use mailstack_smtp::server::{Action, Answer, Closing, Offer, Session, Step};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::message::{Arrival, Message, Transaction};
 use super::{Shared, words};
 use crate::event::Event;
 
-/// How long the server waits for a client (RFC 5321 4.5.3.2.7).
+/// How long the server waits for a client (RFC 5321 4.5.3.2.7): for a whole command, not for its next octet.
 const SILENCE: Duration = Duration::from_secs(5 * 60);
+/// Octets of a message that buy one more second of waiting: whoever sends slower is cut off in the end.
+const MIN_RATE: u32 = 500;
 /// Octets read at once between messages: an idle session holds no more.
 const COMMAND_CHUNK: usize = 4 * 1024;
 /// Octets read at once within a message.
@@ -36,7 +39,26 @@ pub(super) struct Driver<S> {
     transaction: Option<Transaction>,
     message: Option<Message>,
     accepted: u32,
+    patience: Patience,
     stop: watch::Receiver<bool>,
+}
+
+/// How long is still waited for a client. Waiting uses it up; only what brings the session on renews it, so that
+/// nobody holds a session by an octet now and then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Patience(Duration);
+
+impl Patience {
+    const FULL: Self = Self(SILENCE);
+
+    fn after(self, waited: Duration) -> Self {
+        Self(self.0.saturating_sub(waited))
+    }
+
+    fn bought_by(self, octets: usize) -> Self {
+        let bought = Duration::from_secs(octets as u64) / MIN_RATE;
+        Self(self.0.saturating_add(bought).min(SILENCE))
+    }
 }
 
 /// How a session ended.
@@ -78,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             transaction: None,
             message: None,
             accepted: 0,
+            patience: Patience::FULL,
             stop,
         }
     }
@@ -132,6 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if output.is_empty() {
             return Ok(());
         }
+        // A reply is due to a whole command, or to a whole message.
+        self.patience = Patience::FULL;
         let written = tokio::time::timeout(SILENCE, self.stream.write_all(output)).await;
         output.clear();
         written.map_err(|_| Ended::Silent)?.map_err(Ended::Lost)
@@ -144,16 +169,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.input.shrink_to(BODY_CHUNK.min(chunk * 2));
         self.input.reserve(chunk);
         let may_stop = !self.session.in_transaction();
-        let read = tokio::time::timeout(SILENCE, self.stream.read_buf(&mut self.input));
+        let since = Instant::now();
+        let read = tokio::time::timeout(self.patience.0, self.stream.read_buf(&mut self.input));
         let read = tokio::select! {
             _ = self.stop.wait_for(|stop| *stop), if may_stop => return Err(Ended::Stopping),
             read = read => read,
         };
+        self.patience = self.patience.after(since.elapsed());
         match read {
             Err(_) => Err(Ended::Silent),
             Ok(Err(e)) => Err(Ended::Lost(e)),
             Ok(Ok(0)) => Err(Ended::HungUp),
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(octets)) => {
+                if self.message.is_some() {
+                    self.patience = self.patience.bought_by(octets);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -252,5 +284,33 @@ fn offer(shared: &Shared, arrival: &Arrival) -> Offer {
         dsn: true,
         local: matches!(arrival.client, Client::Local { .. }),
         ..Offer::new(shared.hostname.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many seconds a message of so many octets a second, sent once in a while, goes on.
+    fn lasts(rate: usize, pause: u64) -> Option<u64> {
+        let (mut patience, mut second) = (Patience::FULL, 0);
+        while second < 24 * 3600 {
+            second += pause;
+            patience = patience.after(Duration::from_secs(pause));
+            if patience.0.is_zero() {
+                return Some(second);
+            }
+            patience = patience.bought_by(rate * pause as usize);
+        }
+        None
+    }
+
+    #[test]
+    fn a_message_must_get_on() {
+        assert_eq!(lasts(500, 1), None);
+        assert_eq!(lasts(700, 299), None, "silences within the limit are nobody's fault");
+        assert_eq!(lasts(700, 300), Some(300));
+        assert_eq!(lasts(0, 1), Some(300));
+        assert!(lasts(400, 1).is_some_and(|seconds| seconds < 1600));
     }
 }

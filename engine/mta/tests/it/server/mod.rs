@@ -6,6 +6,7 @@ mod daemon;
 mod drop_directory;
 mod local;
 mod network;
+mod slow;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
