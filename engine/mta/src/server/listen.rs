@@ -1,7 +1,8 @@
 //! The accept loops.
 
 use std::io;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mailstack_policy::Client;
@@ -58,12 +59,12 @@ async fn exhausted(shared: &Shared, error: &io::Error) {
     }
 }
 
-fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: std::net::IpAddr) {
+fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: IpAddr) {
     let address = address.to_canonical();
     let peer = Peer::Network { name: None, address };
     // Replies go out whole: a segment must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
-    let Some(slot) = shared.network.admit(address) else {
+    let Some(slot) = shared.network.admit(counted_as(address)) else {
         return turn_away(shared, stream, peer);
     };
     let client = Client::Network { addr: address };
@@ -81,6 +82,21 @@ fn admit_local(shared: &Arc<Shared>, stream: UnixStream) {
     let uid = credentials.uid();
     let peer = Peer::Local { uid };
     let Some(slot) = shared.local.admit(uid) else {
+/// Asks for a client's name. No session waits for that: a message that comes sooner does without.
+async fn look_up(dns: Dns, address: IpAddr, name: Arc<OnceLock<Reverse>>) {
+    if let Ok(Some(found)) = tokio::time::timeout(LOOK_UP, dns.name_of(address)).await {
+        let _ = name.set(found);
+    }
+}
+
+/// One client is one IPv4 address, or one IPv6 network of 64 bits: any host of it may take any address there.
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
         return turn_away(shared, stream, peer);
     };
     let arrival = Arrival { peer, client: Client::Local { uid }, hello: String::new(), protocol: "SMTP" };
@@ -102,4 +118,17 @@ async fn say(mut stream: impl AsyncWriteExt + Unpin, reply: Reply) {
     reply.write_to(&mut line);
     let _ = stream.write_all(&line).await;
     let _ = stream.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_64_bits_is_one_client() {
+        let counted = |text: &str| counted_as(text.parse().unwrap()).to_string();
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(counted("2001:db8:1:3:3:4:5:6"), "2001:db8:1:3::");
+        assert_eq!(counted("192.0.2.77"), "192.0.2.77");
+    }
 }

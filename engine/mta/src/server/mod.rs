@@ -127,7 +127,11 @@ impl Shared {
         let limits = &parts.config.limits;
         Self {
             network: Connections::new(limits.connections, limits.connections_per_client),
-            local: Connections::new(limits.connections, limits.connections_per_client),
+            // One user leaves room for another.
+            local: Connections::new(
+                limits.connections,
+                limits.connections_per_client.min(limits.connections.div_ceil(2)),
+            ),
             users: Users::of(&parts.root),
             scan: Notify::new(),
             stop: watch::Sender::new(false),
