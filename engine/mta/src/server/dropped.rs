@@ -7,14 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mailstack_policy::{Client, Expanded, RecipientVerdict, Refusal, ReversePath};
 use mailstack_smtp::address::{Address, Domain};
+use mailstack_smtp::command::is_value;
 use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
 
 use super::Shared;
 use super::message::{Arrival, Message, Transaction};
@@ -33,8 +35,17 @@ const FILES_PER_USER: u32 = 200;
 const SIZES_PER_USER: u64 = 8;
 /// Files taken in one look.
 const FILES: u32 = 2000;
-/// Names read in one look: what is beyond waits until there are fewer.
-const MAX_NAMES: usize = 100_000;
+/// Names held at once: a directory of any size is read in parts, so that nobody's files hide another's.
+const NAMES: usize = 4096;
+/// Files of one user that may wait for their end mark, far more than are ever written at once; those beyond are moved
+/// aside.
+const UNFINISHED_PER_USER: u32 = 10_000;
+/// Names remembered as those of what cannot even be moved aside.
+const MAX_STUCK: usize = 1000;
+/// Files kept aside; beyond, what is no drop file is removed, so that nobody hides the rest among it.
+const MAX_ASIDE: usize = 1000;
+/// Octets of an `ENVID` (RFC 3461 4.4).
+const MAX_ENVID: usize = 100;
 /// The age at which a file without an end mark is taken to be given up.
 const GIVEN_UP: Duration = Duration::from_secs(24 * 3600);
 /// Octets handed to the queue at once.
@@ -57,6 +68,8 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 
 /// Why a file stays where it is or is moved aside.
 enum Refused {
+    /// It is no drop file.
+    Junk(String),
     /// It can never be taken.
     Aside(String),
     /// It may be taken at a later look.
@@ -75,6 +88,10 @@ struct Reader {
 struct Quota {
     files: u32,
     users: BTreeMap<u32, (u32, u64)>,
+    unfinished: BTreeMap<u32, u32>,
+    /// Over a quota: a further look takes them.
+    left: bool,
+    taken: u32,
 }
 
 impl Quota {
@@ -89,6 +106,18 @@ impl Quota {
         (*files, *octets, self.files) = (*files + 1, after, self.files + 1);
         true
     }
+
+    /// Whether one more file of this user may wait for its end mark.
+    fn admit_unfinished(&mut self, uid: u32) -> bool {
+        let waiting = self.unfinished.entry(uid).or_default();
+        *waiting += 1;
+        *waiting <= UNFINISHED_PER_USER
+    }
+
+    /// Whether to look again at once: where nothing could be taken, as on a full disk, that would be for nothing.
+    fn again(&self) -> bool {
+        self.left && self.taken > 0
+    }
 }
 
 impl Reader {
@@ -99,97 +128,156 @@ impl Reader {
 
     /// Takes what is there. Returns whether a quota left some for the next look.
     async fn look(&mut self) -> bool {
-        let names = match names(&self.directory) {
-            Ok(names) => names,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return false,
-            Err(e) => {
+        let mut quota = Quota::default();
+        match self.look_through(&mut quota).await {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 self.shared.events.warn(format!("cannot read {}: {e}", self.directory.display()));
-                return false;
+                false
             }
-        };
-        self.stuck.retain(|name| names.contains(name));
-        let (mut quota, mut again) = (Quota::default(), false);
-        for name in names.into_iter().filter(|name| name != ASIDE) {
-            again |= self.visit(&name, &mut quota).await;
+            _ => quota.again(),
         }
-        again
     }
 
-    async fn visit(&mut self, name: &str, quota: &mut Quota) -> bool {
+    async fn look_through(&mut self, quota: &mut Quota) -> io::Result<()> {
+        let mut entries = fs::read_dir(&self.directory)?;
+        self.own_aside();
+        loop {
+            let names = names(&mut entries)?;
+            if names.is_empty() {
+                return Ok(());
+            }
+            for name in names {
+                self.visit(&name, quota).await;
+            }
+            // Others have something to do too, however many files there are.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Makes the place for what is refused. Whatever another user put there has to leave it, or that user could
+    /// have what others wrote.
+    fn own_aside(&self) {
+        let aside = self.directory.join(ASIDE);
+        let Ok(meta) = fs::symlink_metadata(&aside) else {
+            let _ = fs::DirBuilder::new().mode(0o700).create(&aside);
+            return;
+        };
+        if !meta.is_dir() || meta.uid() != geteuid().as_raw() {
+            let moved = fs::rename(&aside, free_name(&self.directory, "not-mine"));
+            if moved.and_then(|()| fs::DirBuilder::new().mode(0o700).create(&aside)).is_err() {
+                self.shared.events.warn(format!("{} is not mine: remove it", aside.display()));
+            }
+        }
+    }
+
+    async fn visit(&mut self, name: &str, quota: &mut Quota) {
         if self.stuck.contains(name) {
-            return false;
+            return;
         }
-        let (file, uid) = match self.open(name) {
-            Ok(opened) => opened,
-            Err(Refused::Later) => return false,
-            Err(Refused::Aside(why)) => {
-                self.set_aside(name, &why);
-                return false;
+        match self.open(name, quota) {
+            Ok((file, uid)) => {
+                if quota.admit(uid, file.length, self.shared.config.limits.message_size) {
+                    quota.taken += u32::from(self.take(name, file, uid).await);
+                } else {
+                    quota.left = true;
+                }
             }
-        };
-        if !quota.admit(uid, file.length, self.shared.config.limits.message_size) {
-            return true;
+            Err(Refused::Later) => {}
+            Err(Refused::Junk(why)) if self.is_aside_full() => self.remove(name, &why),
+            Err(Refused::Junk(why) | Refused::Aside(why)) => self.set_aside(name, &why),
         }
-        self.take(name, file, uid).await;
-        false
     }
 
-    fn open(&self, name: &str) -> Result<(Dropped, u32), Refused> {
+    fn open(&self, name: &str, quota: &mut Quota) -> Result<(Dropped, u32), Refused> {
         if !is_name(name) {
-            return Err(Refused::Aside("its name is not that of a drop file".to_owned()));
+            return Err(Refused::Junk("its name is not that of a drop file".to_owned()));
         }
         let (file, uid, modified) = open_safely(&self.directory.join(name))?;
         let dropped = Dropped::open(file).map_err(|e| match e {
-            DropError::Unfinished if !is_older(modified, GIVEN_UP) => Refused::Later,
-            e => Refused::Aside(e.to_string()),
+            DropError::Unfinished if !is_older(modified, GIVEN_UP) && quota.admit_unfinished(uid) => {
+                Refused::Later
+            }
+            e => Refused::Junk(e.to_string()),
         })?;
-        let limit = self.shared.config.limits.message_size;
-        if dropped.length > limit {
-            return Err(Refused::Aside(format!("its message is over the maximum size ({limit})")));
-        }
-        if dropped.request.recipients.len() > self.shared.config.limits.recipients as usize {
-            return Err(Refused::Aside("it has too many recipients".to_owned()));
-        }
+        self.check(&dropped).map_err(Refused::Aside)?;
         Ok((dropped, uid))
     }
 
-    async fn take(&mut self, name: &str, dropped: Dropped, uid: u32) {
+    /// Errors: why a drop file is refused, from its frame alone.
+    fn check(&self, dropped: &Dropped) -> Result<(), String> {
+        let limits = &self.shared.config.limits;
+        if dropped.length > limits.message_size {
+            return Err(format!("its message is over the maximum size ({})", limits.message_size));
+        }
+        if dropped.request.recipients.len() > limits.recipients as usize {
+            return Err("it has too many recipients".to_owned());
+        }
+        if dropped.request.envid.as_ref().is_some_and(|envid| envid.len() > MAX_ENVID || !is_value(envid)) {
+            return Err("its ENVID is none".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Returns whether the file is out of the way.
+    async fn take(&mut self, name: &str, dropped: Dropped, uid: u32) -> bool {
         match queue(&self.shared, dropped, uid).await {
             Ok(id) => {
-                let event = Event::DropTaken { id, file: name.to_owned(), uid };
-                self.shared.events.emit(event);
                 if let Err(e) = fs::remove_file(self.directory.join(name)) {
+                    // Never forgotten: it would be sent again and again.
                     self.stuck.insert(name.to_owned());
                     self.shared.events.warn(format!("{name} is queued as {id} and cannot be removed: {e}"));
                 }
+                let event = Event::DropTaken { id, file: name.to_owned(), uid };
+                self.shared.events.emit(event);
+                true
             }
-            Err(Refused::Aside(why)) => self.set_aside(name, &why),
-            Err(Refused::Later) => {}
+            Err(Refused::Aside(why) | Refused::Junk(why)) => {
+                self.set_aside(name, &why);
+                true
+            }
+            Err(Refused::Later) => false,
         }
+    }
+
+    fn is_aside_full(&self) -> bool {
+        fs::read_dir(self.directory.join(ASIDE))
+            .is_ok_and(|entries| entries.take(MAX_ASIDE).count() == MAX_ASIDE)
     }
 
     fn set_aside(&mut self, name: &str, why: &str) {
         let aside = self.directory.join(ASIDE);
-        let moved = private_directory(&aside).and_then(|()| {
-            let target = free_name(&aside, name);
-            fs::rename(self.directory.join(name), &target).map(|()| target)
-        });
-        let reason = match moved {
-            Ok(target) => format!("{why}; moved to {}", target.display()),
+        let target = free_name(&aside, name);
+        let moved = fs::rename(self.directory.join(name), &target);
+        self.put_away(name, why, moved, &format!("moved to {}", target.display()));
+    }
+
+    fn remove(&mut self, name: &str, why: &str) {
+        let removed = fs::remove_file(self.directory.join(name));
+        self.put_away(name, why, removed, "removed, for too many are kept already");
+    }
+
+    fn put_away(&mut self, name: &str, why: &str, done: io::Result<()>, what: &str) {
+        let reason = match done {
+            Ok(()) => format!("{why}; {what}"),
             Err(e) => {
-                self.stuck.insert(name.to_owned());
-                format!("{why}; it cannot be moved to {}: {e}", aside.display())
+                if self.stuck.len() < MAX_STUCK {
+                    self.stuck.insert(name.to_owned());
+                }
+                format!("{why}; it cannot be moved out of the way: {e}")
             }
         };
         self.shared.events.emit(Event::DropRefused { file: name.to_owned(), reason });
     }
 }
 
-/// The names in the directory, sorted: what was dropped is taken in an order that can be repeated.
-fn names(directory: &Path) -> io::Result<Vec<String>> {
-    let entries = fs::read_dir(directory)?.take(MAX_NAMES);
+/// The next names of the directory, sorted: what was dropped is taken in an order that can be repeated. Directories
+/// are passed over: one of another user's can be neither moved nor removed.
+fn names(entries: &mut fs::ReadDir) -> io::Result<Vec<String>> {
+    let is_file = |entry: &io::Result<fs::DirEntry>| {
+        !entry.as_ref().is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+    };
     let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
-    let mut names = entries.map(name).collect::<io::Result<Vec<_>>>()?;
+    let mut names = entries.filter(is_file).map(name).take(NAMES).collect::<io::Result<Vec<_>>>()?;
     names.sort_unstable();
     Ok(names)
 }
@@ -200,14 +288,14 @@ fn open_safely(path: &Path) -> Result<(File, u32, SystemTime), Refused> {
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path);
     let file = opened.map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => Refused::Later,
-        _ => Refused::Aside(format!("it cannot be opened: {e}")),
+        _ => Refused::Junk(format!("it cannot be opened: {e}")),
     })?;
-    let meta = file.metadata().map_err(|e| Refused::Aside(format!("it cannot be examined: {e}")))?;
+    let meta = file.metadata().map_err(|e| Refused::Junk(format!("it cannot be examined: {e}")))?;
     if !meta.is_file() {
-        return Err(Refused::Aside("it is no regular file".to_owned()));
+        return Err(Refused::Junk("it is no regular file".to_owned()));
     }
     if meta.nlink() != 1 {
-        return Err(Refused::Aside("it has more than one link".to_owned()));
+        return Err(Refused::Junk("it has more than one link".to_owned()));
     }
     let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     Ok((file, meta.uid(), modified))
@@ -217,23 +305,18 @@ fn is_older(modified: SystemTime, age: Duration) -> bool {
     modified.elapsed().is_ok_and(|elapsed| elapsed > age)
 }
 
-fn private_directory(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path)?.is_dir() {
-            true => Ok(()),
-            false => Err(e),
-        },
-        created => created,
+/// A name that replaces nothing. A name that is taken costs one try: whoever drops chooses the names.
+fn free_name(directory: &Path, name: &str) -> PathBuf {
+    let plain = directory.join(name);
+    match fs::symlink_metadata(&plain) {
+        Err(_) => plain,
+        Ok(_) => directory.join(format!("{name}.{:016x}", random())),
     }
 }
 
-/// A name that replaces nothing.
-fn free_name(directory: &Path, name: &str) -> PathBuf {
-    let plain = directory.join(name);
-    let numbered = (1_u32..).map(|n| directory.join(format!("{name}.{n}")));
-    let mut candidates = std::iter::once(plain.clone()).chain(numbered);
-    candidates.find(|path| fs::symlink_metadata(path).is_err()).unwrap_or(plain)
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 async fn queue(shared: &Arc<Shared>, mut dropped: Dropped, uid: u32) -> Result<QueueId, Refused> {
@@ -336,11 +419,24 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn files_that_are_never_finished_have_a_limit() {
+        let mut quota = Quota::default();
+        assert!((0..UNFINISHED_PER_USER).all(|_| quota.admit_unfinished(1000)));
+        assert!(!quota.admit_unfinished(1000) && quota.admit_unfinished(1001));
+    }
+
+    #[test]
+    fn a_look_that_could_take_nothing_is_not_repeated_at_once() {
+        assert!(!Quota { left: true, ..Quota::default() }.again());
+        assert!(Quota { left: true, taken: 1, ..Quota::default() }.again());
+    }
+
     fn nothing_moved_aside_replaces_another() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "").unwrap();
-        std::os::unix::fs::symlink("nowhere", dir.path().join("a.1")).unwrap();
-        assert_eq!(free_name(dir.path(), "a"), dir.path().join("a.2"));
+        let other = free_name(dir.path(), "a");
+        assert!(other != dir.path().join("a") && fs::symlink_metadata(&other).is_err());
         assert_eq!(free_name(dir.path(), "b"), dir.path().join("b"));
     }
 }
