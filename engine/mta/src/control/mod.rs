@@ -2,10 +2,14 @@
 //!
 //! JSON lines over a Unix stream socket: one request per line, answered by any number of `message` lines and one
 //! last line (`status`, `done` or `error`). Owns: the protocol, its server and its blocking client. Anybody on the
-//! host may ask, as with Sendmail's `mailq` and `sendmail -q`; what changes mail must look at the peer's uid.
+//! host may ask, as with Sendmail's `mailq` and `sendmail -q`, but what costs or tells much depends on who it is: root
+//! and the MTA's own user see the whole queue and flush it at will; everybody else sees the messages that they handed
+//! in (`PrivacyOptions=restrictmailq` would show them nothing) and flushes at most once in [`FLUSH_INTERVAL`]. Neither
+//! can one user take all connections.
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mailstack_policy::{Address, ReversePath};
 use mailstack_runtime::Role;
@@ -20,6 +24,9 @@ mod serve;
 
 pub use client::{Client, Entries};
 pub use serve::{Facts, serve};
+
+/// The least time between two flushes that others than root and the MTA's own user ask for.
+pub const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The most octets of a request line.
 const MAX_REQUEST: u64 = 4096;

@@ -1,21 +1,24 @@
 //! The server of the control socket.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mailstack_runtime::Role;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::{Entry, MAX_REQUEST, Reply, Request, Status};
+use super::{Entry, FLUSH_INTERVAL, MAX_REQUEST, Reply, Request, Status};
 use crate::message::{QueueId, Timestamp};
-use crate::queue::Queue;
-use crate::server::Handle;
+use crate::queue::{Listed, Queue};
+use crate::server::{Connections, Handle};
 
-/// Connections at once; more wait.
-const CONNECTIONS: usize = 16;
+/// Connections at once; more are closed.
+const CONNECTIONS: u32 = 48;
+/// Connections at once of one user; root and the MTA's own user have no limit but [`CONNECTIONS`].
+const PER_USER: u32 = 4;
+/// Connections that are kept for root and the MTA's own user.
+const KEPT: u32 = 16;
 /// How long a client may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 /// Messages fetched from the queue at once.
@@ -43,24 +46,81 @@ pub struct Facts {
 /// Answers on the socket until the task is dropped.
 pub async fn serve(listener: UnixListener, facts: Facts) {
     let facts = Arc::new(facts);
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let desk = Arc::new(Desk::new(facts));
     loop {
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
         match listener.accept().await {
             Err(_) => tokio::time::sleep(EXHAUSTED).await,
-            Ok((stream, _)) => {
-                let facts = Arc::clone(&facts);
-                tokio::spawn(async move {
-                    // A client that hangs up or falls silent has lost interest.
-                    let _ = talk(stream, &facts).await;
-                    drop(permit);
-                });
-            }
+            Ok((stream, _)) => admit(&desk, stream),
         }
     }
 }
 
-async fn talk(stream: UnixStream, facts: &Facts) -> std::io::Result<()> {
+/// Where the requests are answered.
+struct Desk {
+    facts: Arc<Facts>,
+    operators: Arc<Connections<u32>>,
+    others: Arc<Connections<u32>>,
+    flushed: Mutex<Option<Instant>>,
+}
+
+impl Desk {
+    fn new(facts: Arc<Facts>) -> Self {
+        Self {
+            facts,
+            operators: Connections::new(KEPT, KEPT),
+            others: Connections::new(CONNECTIONS - KEPT, PER_USER),
+            flushed: Mutex::new(None),
+        }
+    }
+
+    /// Flushes; others than operators, not again before its time. Errors: the reply that says so.
+    fn flush(&self, asker: Asker) -> Reply {
+        let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !asker.may_flush(flushed.map(|at| at.elapsed())) {
+            let seconds = FLUSH_INTERVAL.as_secs();
+            return Reply::Error { text: format!("the queue was run less than {seconds} seconds ago") };
+        }
+        *flushed = Some(Instant::now());
+        self.facts.queue.flush();
+        Reply::Done { count: 0 }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+struct Asker(u32);
+
+impl Asker {
+    /// Root, or the user that the MTA runs as.
+    fn is_operator(self) -> bool {
+        self.0 == 0 || self.0 == nix::unistd::geteuid().as_raw()
+    }
+
+    /// Whether the queue may be flushed, which was last done so long ago.
+    fn may_flush(self, ago: Option<Duration>) -> bool {
+        self.is_operator() || ago.is_none_or(|ago| ago >= FLUSH_INTERVAL)
+    }
+
+    /// Whether a message is the asker's to see.
+    fn may_see(self, message: &Listed) -> bool {
+        self.is_operator() || message.uid == Some(self.0)
+    }
+}
+
+fn admit(desk: &Arc<Desk>, stream: UnixStream) {
+    let Ok(credentials) = stream.peer_cred() else { return };
+    let asker = Asker(credentials.uid());
+    let connections = if asker.is_operator() { &desk.operators } else { &desk.others };
+    let Some(slot) = connections.admit(asker.0) else { return };
+    let desk = Arc::clone(desk);
+    tokio::spawn(async move {
+        // A client that hangs up or falls silent has lost interest.
+        let _ = talk(stream, &desk, asker).await;
+        drop(slot);
+    });
+}
+
+async fn talk(stream: UnixStream, desk: &Desk, asker: Asker) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -71,7 +131,7 @@ async fn talk(stream: UnixStream, facts: &Facts) -> std::io::Result<()> {
             return Ok(());
         }
         match serde_json::from_slice(&line) {
-            Ok(request) => answer(request, facts, &mut write).await?,
+            Ok(request) => answer(request, desk, asker, &mut write).await?,
             Err(e) => say(&mut write, &Reply::Error { text: format!("no request: {e}") }).await?,
         }
     }
@@ -79,20 +139,18 @@ async fn talk(stream: UnixStream, facts: &Facts) -> std::io::Result<()> {
 
 async fn answer(
     request: Request,
-    facts: &Facts,
+    desk: &Desk,
+    asker: Asker,
     write: &mut (impl AsyncWriteExt + Unpin),
 ) -> std::io::Result<()> {
     let reply = match request {
-        Request::Status => Reply::Status(status(facts)),
-        Request::Flush => {
-            facts.queue.flush();
-            Reply::Done { count: 0 }
-        }
+        Request::Status => Reply::Status(status(&desk.facts)),
+        Request::Flush => desk.flush(asker),
         Request::ScanDrop => {
-            facts.server.scan_drop();
+            desk.facts.server.scan_drop();
             Reply::Done { count: 0 }
         }
-        Request::QueueList { after, limit } => return list(facts, after, limit, write).await,
+        Request::QueueList { after, limit } => return list(&desk.facts, asker, after, limit, write).await,
     };
     say(write, &reply).await
 }
@@ -111,6 +169,7 @@ fn status(facts: &Facts) -> Status {
 
 async fn list(
     facts: &Facts,
+    asker: Asker,
     mut after: Option<QueueId>,
     limit: Option<u64>,
     write: &mut (impl AsyncWriteExt + Unpin),
@@ -118,13 +177,14 @@ async fn list(
     let limit = limit.unwrap_or(u64::MAX);
     let mut count = 0;
     while count < limit {
-        let page = usize::try_from(limit - count).unwrap_or(PAGE).min(PAGE);
-        let listed = match facts.queue.list(after, page).await {
+        let mut listed = match facts.queue.list(after, PAGE).await {
             Ok(listed) => listed,
             Err(e) => return say(write, &Reply::Error { text: e.to_string() }).await,
         };
         let Some(last) = listed.last().map(|last| last.id) else { break };
         after = Some(last);
+        listed.retain(|message| asker.may_see(message));
+        listed.truncate(usize::try_from(limit - count).unwrap_or(PAGE));
         count += listed.len() as u64;
         let lines = listed.into_iter().map(|listed| line(&Reply::Message(Entry::from(listed))));
         send(write, &lines.collect::<Vec<_>>().concat()).await?;
@@ -144,4 +204,41 @@ async fn say(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::io
 
 async fn send(write: &mut (impl AsyncWriteExt + Unpin), octets: &[u8]) -> std::io::Result<()> {
     timeout(SILENCE, write.write_all(octets)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_sees_what_the_user_handed_in() {
+        let me = nix::unistd::geteuid().as_raw();
+        let other = me.wrapping_add(1).max(1000);
+        let message = |uid| Listed {
+            id: QueueId(1),
+            sender: mailstack_policy::ReversePath::Null,
+            size: 1,
+            arrived: Timestamp(0),
+            held: false,
+            uid,
+            recipients: Vec::new(),
+        };
+        for (asker, uid, sees) in [
+            (0, None, true),
+            (me, Some(other), true),
+            (other, Some(other), true),
+            (other, Some(other + 1), false),
+            (other, None, false),
+        ] {
+            assert_eq!(Asker(asker).may_see(&message(uid)), sees, "{asker} {uid:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_flushes_once_in_a_while() {
+        let other = Asker(nix::unistd::geteuid().as_raw().wrapping_add(1).max(1000));
+        let soon = Some(FLUSH_INTERVAL - Duration::from_millis(1));
+        assert!(other.may_flush(None) && other.may_flush(Some(FLUSH_INTERVAL)) && !other.may_flush(soon));
+        assert!(Asker(0).may_flush(soon));
+    }
 }

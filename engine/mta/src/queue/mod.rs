@@ -24,7 +24,7 @@ use crate::spool::{
 pub use destination::Destination;
 pub use job::{Due, Job};
 pub use schedule::{Behaviour, Ending, Entering, Pick, Schedule, Settings};
-pub use shared::{Clock, wall_clock};
+pub use shared::{Clock, Listener, wall_clock};
 
 use shared::Shared;
 
@@ -94,6 +94,8 @@ pub struct Listed {
     pub arrived: Timestamp,
     /// Held by an operator, or because it cannot be read.
     pub held: bool,
+    /// The user of this host who handed it in; None: it came over the network or was written here.
+    pub uid: Option<u32>,
     /// In the order of the envelope.
     pub recipients: Vec<ListedRecipient>,
 }
@@ -142,8 +144,8 @@ impl Queue {
 
     /// Records how the attempts of a job ended, durably, then schedules what is left. A recipient without an
     /// attempt is tried again. While the disk refuses, waits and tries to record again: the recipients of the job
-    /// are not tried a second time meanwhile. Errors: those that waiting does not cure, [`SpoolError::Closed`],
-    /// [`SpoolError::TooLarge`]; the recipients are then tried again later.
+    /// are not tried a second time meanwhile. Errors: those that waiting does not cure: [`SpoolError::Closed`], and
+    /// others, which the message is held for.
     pub async fn finish(
         &self,
         job: Job,
@@ -152,7 +154,14 @@ impl Queue {
     ) -> Result<Finished, SpoolError> {
         let (changes, endings, behaviour) = self.judge(&job, attempts);
         let notice_envelope = notice.as_ref().map(|notice| Arc::new(notice.envelope.clone()));
-        let recorded = self.record(job.id, changes, notice).await?;
+        let recorded = match self.record(job.id, changes, notice).await {
+            Err(error) if !matches!(error, SpoolError::Closed) => {
+                // Tried again, it would arrive again each time, and never be recorded.
+                self.shared.set_aside(job.id, &error);
+                return Err(error);
+            }
+            recorded => recorded?,
+        };
         let concluded = self.shared.end(job, &endings, behaviour);
         if let (Some(id), Some(envelope)) = (recorded, notice_envelope) {
             self.shared.enter(id, envelope, None);
@@ -228,6 +237,12 @@ impl Queue {
         self.shared.wake.notify_one();
     }
 
+    /// Names the one who is told of each message that is set aside from here on, because it cannot be read or its
+    /// outcome cannot be recorded. The first one named stays.
+    pub fn tell(&self, listener: Listener) {
+        let _ = self.shared.listener.set(listener);
+    }
+
     /// Messages in the queue.
     pub fn count(&self) -> usize {
         self.shared.spool.count()
@@ -266,6 +281,10 @@ impl From<Stored> for Listed {
             size,
             arrived: envelope.arrived,
             held: progress.held,
+            uid: match envelope.origin {
+                crate::message::Origin::Local { uid } => Some(uid),
+                _ => None,
+            },
             recipients: envelope.recipients.into_iter().enumerate().map(recipient).collect(),
         }
     }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 /// Counts sessions against two limits.
 #[derive(Debug)]
-pub(super) struct Connections<K> {
+pub(crate) struct Connections<K> {
     counts: Mutex<Counts<K>>,
     all: u32,
     per_client: u32,
@@ -23,20 +23,20 @@ struct Counts<K> {
 
 /// The right to one session; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Slot<K: Eq + Hash> {
+pub(crate) struct Slot<K: Eq + Hash> {
     connections: Arc<Connections<K>>,
     client: K,
 }
 
 impl<K: Eq + Hash + Clone> Connections<K> {
     /// At most `all` sessions, and `per_client` of one client.
-    pub(super) fn new(all: u32, per_client: u32) -> Arc<Self> {
+    pub(crate) fn new(all: u32, per_client: u32) -> Arc<Self> {
         let counts = Mutex::new(Counts { all: 0, clients: HashMap::new() });
         Arc::new(Self { counts, all, per_client, idle: Notify::new() })
     }
 
     /// Admits one more session of this client, or None over a limit.
-    pub(super) fn admit(self: &Arc<Self>, client: K) -> Option<Slot<K>> {
+    pub(crate) fn admit(self: &Arc<Self>, client: K) -> Option<Slot<K>> {
         let mut counts = self.counts();
         let of_client = counts.clients.get(&client).copied().unwrap_or(0);
         if counts.all >= self.all || of_client >= self.per_client {

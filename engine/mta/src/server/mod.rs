@@ -26,7 +26,7 @@ mod message;
 mod session;
 mod words;
 
-use connections::Connections;
+pub(crate) use connections::Connections;
 
 /// What the server needs to know and to use.
 pub struct Parts {
