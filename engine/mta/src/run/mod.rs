@@ -74,6 +74,7 @@ pub fn run_with(options: RunOptions, events: Events) -> Result<(), RunError> {
     let role = format!("{:?}", config.role).to_lowercase();
     events.emit(Event::ConfigLoaded { path, role, hostname: hostname.to_string() });
 
+    bound_process(&config, &events)?;
     let identity = Identity::find(&root, &options.user)?;
     privileges::prepare(&root, &config, identity)?;
     let pid_file = PidFile::take(&root.path(&config.paths.pid_file))?;
@@ -88,6 +89,18 @@ pub fn run_with(options: RunOptions, events: Events) -> Result<(), RunError> {
     let ended = runtime.block_on(daemon.run(bound));
     drop(pid_file);
     ended
+}
+
+/// Sessions of both kinds, network and local.
+fn bound_process(config: &Config, events: &Events) -> Result<(), RunError> {
+    let sessions = 2 * u64::from(config.limits.connections);
+    let files = privileges::bound_process(sessions)?;
+    if files < sessions {
+        events.warn(format!(
+            "{files} open files are allowed, fewer than limits.connections: raise LimitNOFILE or ulimit -n"
+        ));
+    }
+    Ok(())
 }
 
 fn config_path(options: &RunOptions, root: &Root) -> PathBuf {

@@ -2,8 +2,10 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use nix::fcntl::OFlag;
 
 use super::RunError;
 
@@ -15,9 +17,22 @@ impl PidFile {
     /// Locks the file and writes this process into it. Errors: [`RunError::Running`] where another holds it.
     pub(super) fn take(path: &Path) -> Result<Self, RunError> {
         let failed = |source| RunError::PidFile { path: path.to_owned(), source };
+        // Opened as root, in a directory that is not root's: neither a link is followed, nor another file's text lost.
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let mut options = OpenOptions::new();
-        let open = options.read(true).write(true).create(true).truncate(false).mode(0o644).open(path);
+        let open = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .custom_flags(flags.bits())
+            .open(path);
         let mut file = open.map_err(failed)?;
+        let meta = file.metadata().map_err(failed)?;
+        if !meta.is_file() || meta.nlink() != 1 {
+            return Err(failed(std::io::Error::other("it is no regular file of one link")));
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(running(path, &mut file)),
@@ -50,5 +65,18 @@ mod tests {
         }
         drop(held);
         PidFile::take(&path).unwrap();
+    }
+
+    #[test]
+    fn no_other_file_is_written_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        std::fs::write(&victim, "kept").unwrap();
+        let (soft, hard) = (dir.path().join("soft"), dir.path().join("hard"));
+        std::os::unix::fs::symlink(&victim, &soft).unwrap();
+        assert!(PidFile::take(&soft).is_err());
+        std::fs::hard_link(&victim, &hard).unwrap();
+        assert!(PidFile::take(&hard).is_err());
+        assert_eq!(std::fs::read(&victim).unwrap(), b"kept");
     }
 }
