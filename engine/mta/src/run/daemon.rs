@@ -74,7 +74,8 @@ impl Daemon {
         let addresses = interfaces();
         let (queue, dispatcher) = self.open_queue(addresses.clone())?;
         let (sockets, control) = sockets(bound).map_err(RunError::Runtime)?;
-        let server = Server::start(self.parts(&queue, addresses), sockets);
+        let dns = Dns::open(&self.root).map_err(RunError::Resolver)?;
+        let server = Server::start(self.parts(&queue, addresses, dns.clone()), sockets);
         let facts = Facts {
             role: self.config.role,
             hostname: self.hostname.to_string(),
@@ -85,7 +86,7 @@ impl Daemon {
         };
         let (stop, stopped) = watch::channel(false);
         let events = self.events.clone();
-        let delivery = self.deliver(&queue, dispatcher, stopped)?;
+        let delivery = self.deliver(dns, &queue, dispatcher, stopped);
         let control = tokio::spawn(serve_control(control, facts));
         events.emit(Event::Ready { listening });
         Ok(Running { server, control, delivery, stop, queue })
@@ -115,12 +116,13 @@ impl Daemon {
         })
     }
 
-    fn parts(&self, queue: &Queue, addresses: Vec<IpAddr>) -> Parts {
+    fn parts(&self, queue: &Queue, addresses: Vec<IpAddr>, dns: Dns) -> Parts {
         Parts {
             config: Arc::clone(&self.config),
             root: self.root.clone(),
             hostname: self.hostname.clone(),
             addresses,
+            dns,
             queue: queue.clone(),
             events: self.events.clone(),
         }
@@ -128,11 +130,11 @@ impl Daemon {
 
     fn deliver(
         self,
+        dns: Dns,
         queue: &Queue,
         dispatcher: Dispatcher,
         mut stopped: watch::Receiver<bool>,
-    ) -> Result<tokio::task::JoinHandle<()>, RunError> {
-        let dns = Dns::open(&self.root).map_err(RunError::Resolver)?;
+    ) -> tokio::task::JoinHandle<()> {
         let context = delivery::Context {
             remote: Remote::new(dns, self.hostname.clone()),
             users: Users::of(&self.root),
@@ -144,7 +146,7 @@ impl Daemon {
         let stop = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        Ok(tokio::spawn(delivery::run(context, queue.clone(), dispatcher, stop)))
+        tokio::spawn(delivery::run(context, queue.clone(), dispatcher, stop))
     }
 }
 

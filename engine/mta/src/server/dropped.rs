@@ -322,7 +322,8 @@ fn random() -> u64 {
 async fn queue(shared: &Arc<Shared>, mut dropped: Dropped, uid: u32) -> Result<QueueId, Refused> {
     let transaction = transaction(shared, &dropped.request, uid)?;
     let client = Client::Local { uid };
-    let arrival = Arrival { peer: Peer::Local { uid }, client, hello: String::new(), protocol: "drop" };
+    let peer = Peer::Local { uid };
+    let arrival = Arrival { peer, name: Arc::default(), client, hello: String::new(), protocol: "drop" };
     let mut message = Message::begin(Arc::clone(shared), arrival, transaction);
     let mut chunk = vec![0; CHUNK];
     let mut check = Check::default();
@@ -419,7 +420,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn files_that_are_never_finished_have_a_limit() {
         let mut quota = Quota::default();
         assert!((0..UNFINISHED_PER_USER).all(|_| quota.admit_unfinished(1000)));
@@ -432,6 +432,7 @@ mod tests {
         assert!(Quota { left: true, taken: 1, ..Quota::default() }.again());
     }
 
+    #[test]
     fn nothing_moved_aside_replaces_another() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "").unwrap();

@@ -14,10 +14,13 @@ use tokio::sync::watch;
 use super::message::Arrival;
 use super::session::Driver;
 use super::{Shared, words};
+use crate::dns::{Dns, Reverse};
 use crate::event::{Event, Peer};
 
 /// The wait before accepting again when the host is out of descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(200);
+/// How long a client's name is looked up.
+const LOOK_UP: Duration = Duration::from_secs(5);
 /// How long a client that is turned away may take to read why.
 const TURN_AWAY: Duration = Duration::from_secs(5);
 
@@ -68,20 +71,17 @@ fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: IpAddr) {
         return turn_away(shared, stream, peer);
     };
     let client = Client::Network { addr: address };
-    let arrival = Arrival { peer, client, hello: String::new(), protocol: "SMTP" };
+    let name = Arc::new(OnceLock::new());
+    let arrival = Arrival { peer, name: Arc::clone(&name), client, hello: String::new(), protocol: "SMTP" };
     let driver = Driver::new(Arc::clone(shared), stream, arrival);
+    let look_up = tokio::spawn(look_up(shared.dns.clone(), address, name));
     tokio::spawn(async move {
         driver.run().await;
+        look_up.abort();
         drop(slot);
     });
 }
 
-fn admit_local(shared: &Arc<Shared>, stream: UnixStream) {
-    // Without credentials nobody sent it.
-    let Ok(credentials) = stream.peer_cred() else { return };
-    let uid = credentials.uid();
-    let peer = Peer::Local { uid };
-    let Some(slot) = shared.local.admit(uid) else {
 /// Asks for a client's name. No session waits for that: a message that comes sooner does without.
 async fn look_up(dns: Dns, address: IpAddr, name: Arc<OnceLock<Reverse>>) {
     if let Ok(Some(found)) = tokio::time::timeout(LOOK_UP, dns.name_of(address)).await {
@@ -97,9 +97,16 @@ fn counted_as(address: IpAddr) -> IpAddr {
     }
 }
 
+fn admit_local(shared: &Arc<Shared>, stream: UnixStream) {
+    // Without credentials nobody sent it.
+    let Ok(credentials) = stream.peer_cred() else { return };
+    let uid = credentials.uid();
+    let peer = Peer::Local { uid };
+    let Some(slot) = shared.local.admit(uid) else {
         return turn_away(shared, stream, peer);
     };
-    let arrival = Arrival { peer, client: Client::Local { uid }, hello: String::new(), protocol: "SMTP" };
+    let client = Client::Local { uid };
+    let arrival = Arrival { peer, name: Arc::default(), client, hello: String::new(), protocol: "SMTP" };
     let driver = Driver::new(Arc::clone(shared), stream, arrival);
     tokio::spawn(async move {
         driver.run().await;

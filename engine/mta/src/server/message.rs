@@ -3,7 +3,8 @@
 //! Owns: what is recorded of sender and recipients, the header's completion, the limits of header and hops. The body
 //! goes straight into the spool and is never held.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use mailstack_policy::{Client, Expanded, Here, ReversePath, rewrite_header};
 use mailstack_smtp::address::{Address, Domain};
@@ -12,6 +13,7 @@ use mailstack_smtp::reply::Reply;
 
 use super::header::{self, Collected, Collector, Source, Split, Survey, Trace};
 use super::{Shared, words};
+use crate::dns::Reverse;
 use crate::event::{Event, Peer};
 use crate::message::{Envelope, Notify, Origin, QueueId, Recipient, Ret, Timestamp};
 use crate::queue::Incoming;
@@ -22,6 +24,8 @@ use crate::spool::SpoolError;
 pub(super) struct Arrival {
     /// Who hands it in, for the log.
     pub(super) peer: Peer,
+    /// The name of its address, once that is known.
+    pub(super) name: Arc<OnceLock<Reverse>>,
     /// The same for the policy.
     pub(super) client: Client,
     /// What it called itself; empty where it did not.
@@ -31,6 +35,26 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
+    /// Who hands it in, with the name if it is confirmed.
+    fn peer(&self) -> Peer {
+        match (&self.peer, self.name.get()) {
+            (Peer::Network { address, .. }, Some(Reverse { name, confirmed: true })) => {
+                Peer::Network { name: Some(name.to_string()), address: *address }
+            }
+            (peer, _) => peer.clone(),
+        }
+    }
+
+    /// A client of the network as a `Received:` line names it, in Sendmail's words.
+    fn client(&self, address: IpAddr) -> String {
+        let literal = Domain::Literal(address);
+        match self.name.get() {
+            None => literal.to_string(),
+            Some(Reverse { name, confirmed: true }) => format!("{name} {literal}"),
+            Some(Reverse { name, confirmed: false }) => format!("{name} {literal} (may be forged)"),
+        }
+    }
+
     fn origin(&self) -> Origin {
         match &self.client {
             Client::Local { uid } => Origin::Local { uid: *uid },
@@ -245,8 +269,8 @@ impl Message {
         };
         let (source, protocol) = match &self.arrival.peer {
             Peer::Local { .. } => (Source::Local { user: &user }, None),
-            peer => {
-                let client = peer.to_string();
+            Peer::Network { address, .. } => {
+                let client = self.arrival.client(*address);
                 (Source::Network { hello: &self.arrival.hello, client }, Some(self.arrival.protocol))
             }
         };
@@ -307,7 +331,7 @@ impl Accepted {
             nrcpts: transaction.recipients.len(),
             message_id: self.message_id,
             proto: arrival.protocol,
-            peer: arrival.peer.clone(),
+            peer: arrival.peer(),
         });
         for (from, to) in transaction.named {
             if !is_completion(&from, &to) {
@@ -328,6 +352,35 @@ impl Shared {
         match self.users.by_uid(uid) {
             Ok(Some(user)) => user.name,
             _ => uid.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_received_line_says_of_a_client() {
+        let arrival = |address: &str, name: Option<(&str, bool)>| {
+            let address = address.parse().unwrap();
+            let known = OnceLock::new();
+            if let Some((name, confirmed)) = name {
+                known.set(Reverse { name: name.parse().unwrap(), confirmed }).unwrap();
+            }
+            let peer = Peer::Network { name: None, address };
+            let client = Client::Network { addr: address };
+            let arrival =
+                Arrival { peer, name: Arc::new(known), client, hello: String::new(), protocol: "SMTP" };
+            (arrival.client(address), arrival.peer().to_string())
+        };
+        for (address, name, received, logged) in [
+            ("192.0.2.1", None, "[192.0.2.1]", "[192.0.2.1]"),
+            ("192.0.2.1", Some(("a.example", true)), "a.example [192.0.2.1]", "a.example [192.0.2.1]"),
+            ("192.0.2.1", Some(("a.example", false)), "a.example [192.0.2.1] (may be forged)", "[192.0.2.1]"),
+            ("2001:db8::1", None, "[IPv6:2001:db8::1]", "[2001:db8::1]"),
+        ] {
+            assert_eq!(arrival(address, name), (received.to_owned(), logged.to_owned()));
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::dns::Dns;
 use crate::event::Events;
 use crate::host::{Root, Users};
 use crate::queue::Queue;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub hostname: DomainName,
     /// The addresses of the host's interfaces.
     pub addresses: Vec<IpAddr>,
+    /// Who says what the name of a client is.
+    pub dns: Dns,
     /// Where messages go.
     pub queue: Queue,
     /// Where is told what happens.
@@ -51,6 +54,7 @@ struct Shared {
     hostname: DomainName,
     addresses: Vec<IpAddr>,
     users: Users,
+    dns: Dns,
     queue: Queue,
     events: Events,
     network: Arc<Connections<IpAddr>>,
@@ -139,6 +143,7 @@ impl Shared {
             root: parts.root,
             hostname: parts.hostname,
             addresses: parts.addresses,
+            dns: parts.dns,
             queue: parts.queue,
             events: parts.events,
         }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailstack_mta::dns::Dns;
 use mailstack_mta::event::{Event, Events, Log};
 use mailstack_mta::host::{Root, unix};
 use mailstack_mta::message::Envelope;
@@ -98,6 +99,8 @@ fn tree(below: &Path) -> Root {
         alice(me.as_raw())
     );
     std::fs::write(root.path("etc/passwd"), passwd).unwrap();
+    std::fs::write(root.path("etc/hosts"), "127.0.0.1 client.example\n").unwrap();
+    std::fs::write(root.path("etc/resolv.conf"), "").unwrap();
     root
 }
 
@@ -139,6 +142,7 @@ impl World {
             root: root.clone(),
             hostname: config.hostname.clone().unwrap(),
             addresses: Vec::new(),
+            dns: Dns::open(&root).unwrap(),
             queue: queue.clone(),
             events,
         };

@@ -32,7 +32,7 @@ async fn a_pipelined_message_is_in_the_queue_when_250_is_said() {
     assert!(matches!(&envelope.origin, Origin::Network { hello, .. } if hello == "client.example"));
     let (received, rest) = first.split_at(first.find("Subject:").unwrap());
     let expected = format!(
-        "Received: from client.example ([127.0.0.1])\r\n\tby gw.corp.example with ESMTP id {id}\r\n\tfor <staff@corp.example>; "
+        "Received: from client.example (client.example [127.0.0.1])\r\n\tby gw.corp.example with ESMTP id {id}\r\n\tfor <staff@corp.example>; "
     );
     assert!(received.starts_with(&expected), "{received}");
     assert_eq!(rest, "Subject: hello\r\nMessage-ID: <1@far.example>\r\n\r\n.dot\r\n");
