@@ -6,11 +6,10 @@
 
 use std::io::{self, BufRead};
 
+use mailstack_mta::submission::Lines;
 use mailstack_policy::address_list::addresses;
 use mailstack_policy::header::{Field, fields};
 use mailstack_policy::{Address, AddressError};
-
-use super::text::Lines;
 
 /// The most octets of a header; the server's limit is lower.
 const MAX_HEADER: usize = 1 << 20;

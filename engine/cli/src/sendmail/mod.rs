@@ -7,7 +7,6 @@ mod flags;
 mod mailq;
 mod message;
 mod stdio;
-mod text;
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
@@ -17,13 +16,12 @@ use mailstack_deploy::generation::Store;
 use mailstack_mta::control::{Client, ControlError};
 use mailstack_mta::host::{Root, Users};
 use mailstack_mta::message::{Notify, Ret};
-use mailstack_mta::submission::{self, Request, Submitted};
+use mailstack_mta::submission::{self, Lines, Request, Submitted};
 use mailstack_policy::{Address, ReversePath};
 use mailstack_runtime::{CONFIG_PATH, Config, Paths};
 
 use flags::{Flags, Mode};
 use message::{BadMessage, Head};
-use text::Lines;
 
 /// sysexits.h: done.
 const EX_OK: u8 = 0;

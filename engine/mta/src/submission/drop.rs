@@ -21,7 +21,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use super::Request;
-use super::lines::CrlfReader;
+use super::lines::Lines;
 
 /// The first line.
 const MAGIC: &str = "mailstack-drop 1\n";
@@ -59,8 +59,8 @@ pub fn is_name(name: &str) -> bool {
         .is_some_and(|digits| digits.len() == 2 * RANDOM && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// Writes a message into the directory and returns its name once file and directory are durable. Line ends of the
-/// message become CRLF. On an error nothing stays behind.
+/// Writes a message into the directory and returns its name once file and directory are durable. The message becomes
+/// what SMTP carries, as [`Lines`] makes it. On an error nothing stays behind.
 pub fn write_drop(directory: &Path, request: &Request, message: &mut dyn Read) -> io::Result<String> {
     let name = random_name()?;
     let path = directory.join(&name);
@@ -89,9 +89,21 @@ fn fill(file: File, request: &Request, message: &mut dyn Read) -> io::Result<()>
     out.write_all(MAGIC.as_bytes())?;
     serde_json::to_writer(&mut out, request)?;
     out.write_all(b"\n")?;
-    let octets = io::copy(&mut CrlfReader::new(message), &mut out)?;
+    let octets = write_lines(message, &mut out)?;
     writeln!(out, "{END}{octets:016x}")?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+}
+
+/// Returns how many octets there are now.
+fn write_lines(message: &mut dyn Read, out: &mut impl Write) -> io::Result<u64> {
+    let mut lines = Lines::new(BufReader::new(message), false);
+    let (mut line, mut octets) = (Vec::new(), 0);
+    while lines.next_into(&mut line)? {
+        out.write_all(&line)?;
+        octets += line.len() as u64;
+        line.clear();
+    }
+    Ok(octets)
 }
 
 fn random_name() -> io::Result<String> {

@@ -1,110 +1,113 @@
-//! Line ends: what programs of this host write, as SMTP wants it.
+//! Makes the octets that a program wrote fit for SMTP, a line at a time.
+//!
+//! Line ends become CRLF; a CR that ends no line becomes a blank and a line longer than SMTP carries is broken,
+//! so that no program's report is lost to its form (a progress bar in the output of a cron job, say).
 
-use std::io::{self, Read};
+use std::io::{self, BufRead};
 
-/// Octets read at once.
-const CHUNK: usize = 32 * 1024;
+/// The most octets of a line without its CRLF (RFC 5321 4.5.3.1.6 allows 998; Sendmail breaks at 990).
+pub const MAX_LINE: usize = 990;
 
-/// Reads a message with every line ended by CRLF: a bare LF or CR, as programs write them, becomes one, and so does
-/// the end of a last line that has none.
-pub(super) struct CrlfReader<'a> {
-    inner: &'a mut dyn Read,
+/// Reads lines in the form that SMTP wants.
+pub struct Lines<R> {
+    input: R,
+    dot_ends: bool,
     raw: Vec<u8>,
-    ready: Vec<u8>,
-    given: usize,
-    after_cr: bool,
-    at_line_start: bool,
     ended: bool,
 }
 
-impl<'a> CrlfReader<'a> {
-    /// A reader over a message in the host's form.
-    pub(super) fn new(inner: &'a mut dyn Read) -> Self {
-        Self {
-            inner,
-            raw: vec![0; CHUNK],
-            ready: Vec::with_capacity(2 * CHUNK),
-            given: 0,
-            after_cr: false,
-            at_line_start: true,
-            ended: false,
-        }
+impl<R: BufRead> Lines<R> {
+    /// Reads from `input`; with `dot_ends`, a line of a single dot is the end.
+    pub fn new(input: R, dot_ends: bool) -> Self {
+        Self { input, dot_ends, raw: Vec::new(), ended: false }
     }
 
-    fn refill(&mut self) -> io::Result<()> {
-        self.ready.clear();
-        self.given = 0;
-        while self.ready.is_empty() && !self.ended {
-            let read = match self.inner.read(&mut self.raw) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            self.ended = read == 0;
-            self.convert(read);
+    /// Appends the next line to `out`, its CRLF included; false at the end. A long line comes in pieces: each
+    /// piece but the first begins with a blank and is a line of its own.
+    pub fn next_into(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
+        if self.ended {
+            return Ok(false);
         }
-        Ok(())
-    }
-
-    fn convert(&mut self, read: usize) {
-        for &octet in &self.raw[..read] {
-            match octet {
-                b'\n' if self.after_cr => {}
-                b'\n' | b'\r' => self.ready.extend_from_slice(b"\r\n"),
-                other => self.ready.push(other),
-            }
-            self.after_cr = octet == b'\r';
-            self.at_line_start = matches!(octet, b'\n' | b'\r');
+        self.raw.clear();
+        let read = read_limited(&mut self.input, &mut self.raw)?;
+        let line = strip_end(&self.raw);
+        if read == 0 || (self.dot_ends && line == b".") {
+            self.ended = true;
+            return Ok(false);
         }
-        if read == 0 && !self.at_line_start {
-            self.ready.extend_from_slice(b"\r\n");
-        }
+        append(line, out);
+        Ok(true)
     }
 }
 
-impl Read for CrlfReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.given == self.ready.len() {
-            self.refill()?;
-        }
-        let count = buffer.len().min(self.ready.len() - self.given);
-        buffer[..count].copy_from_slice(&self.ready[self.given..self.given + count]);
-        self.given += count;
-        Ok(count)
+/// The most octets taken for one line: what is longer is a new line, so that memory is bounded.
+const MAX_RAW: u64 = 1 << 16;
+
+fn read_limited(input: &mut impl BufRead, raw: &mut Vec<u8>) -> io::Result<usize> {
+    io::Read::take(input, MAX_RAW).read_until(b'\n', raw)
+}
+
+fn strip_end(raw: &[u8]) -> &[u8] {
+    let line = raw.strip_suffix(b"\n").unwrap_or(raw);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn append(line: &[u8], out: &mut Vec<u8>) {
+    let (first, mut rest) = line.split_at(line.len().min(MAX_LINE));
+    append_piece(first, out);
+    while !rest.is_empty() {
+        // The blank counts.
+        let (piece, more) = rest.split_at(rest.len().min(MAX_LINE - 1));
+        out.push(b' ');
+        append_piece(piece, out);
+        rest = more;
     }
+}
+
+fn append_piece(piece: &[u8], out: &mut Vec<u8>) {
+    let fit = |&byte: &u8| if byte == b'\r' || byte == 0 { b' ' } else { byte };
+    out.extend(piece.iter().map(fit));
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Gives its octets so many at a time.
-    struct Pieces<'a>(&'a [u8], usize);
+    fn all(input: &[u8], dot_ends: bool) -> Vec<u8> {
+        let mut lines = Lines::new(input, dot_ends);
+        let mut out = Vec::new();
+        while lines.next_into(&mut out).unwrap() {}
+        out
+    }
 
-    impl Read for Pieces<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let count = self.1.min(self.0.len()).min(buffer.len());
-            buffer[..count].copy_from_slice(&self.0[..count]);
-            self.0 = &self.0[count..];
-            Ok(count)
+    #[test]
+    fn line_ends_become_crlf() {
+        for (input, output) in [
+            ("", ""),
+            ("a", "a\r\n"),
+            ("a\n\nb\n", "a\r\n\r\nb\r\n"),
+            ("a\r\nb\r\n", "a\r\nb\r\n"),
+            ("10%\r20%\r\n", "10% 20%\r\n"),
+            ("a\0b\n", "a b\r\n"),
+            ("\r\r\n", " \r\n"),
+        ] {
+            assert_eq!(all(input.as_bytes(), false), output.as_bytes(), "{input:?}");
         }
     }
 
     #[test]
-    fn every_line_ends_in_crlf() {
-        for (host, wire) in [
-            ("", ""),
-            ("a", "a\r\n"),
-            ("a\n", "a\r\n"),
-            ("a\r\nb\r", "a\r\nb\r\n"),
-            ("a\rb\n\nc", "a\r\nb\r\n\r\nc\r\n"),
-            ("\n.\n", "\r\n.\r\n"),
-            ("\r\r\n", "\r\n\r\n"),
-        ] {
-            for piece in 1..=3 {
-                let mut out = String::new();
-                CrlfReader::new(&mut Pieces(host.as_bytes(), piece)).read_to_string(&mut out).unwrap();
-                assert_eq!(out, wire, "{host:?} by {piece}");
-            }
-        }
+    fn a_single_dot_ends_only_where_it_may() {
+        assert_eq!(all(b"a\n.\nb\n", true), b"a\r\n");
+        assert_eq!(all(b"a\n.\nb\n", false), b"a\r\n.\r\nb\r\n");
+        assert_eq!(all(b"a\n..\n", true), b"a\r\n..\r\n");
+    }
+
+    #[test]
+    fn long_lines_are_broken_and_nothing_is_lost() {
+        let line = "x".repeat(200_000);
+        let out = String::from_utf8(all(line.as_bytes(), false)).unwrap();
+        assert!(out.split("\r\n").all(|piece| piece.len() <= MAX_LINE));
+        assert_eq!(out.matches('x').count(), 200_000);
     }
 }

@@ -18,6 +18,8 @@ mod dialogue;
 pub mod drop;
 mod lines;
 
+pub use lines::Lines;
+
 /// What a submitter asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
