@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
+use mailstack_runtime::{MailboxFormat, Paths};
+
 use super::{Files, Kind, add as add_file};
-use crate::model::Model;
+use crate::model::{Model, Mta};
 
 const DIRECTORY: &str = "etc/systemd/system";
 
@@ -12,9 +14,9 @@ pub(super) fn add(model: &Model, files: &mut Files) {
     let client = model.mta().is_none();
     let mut unit = |path: String, text: String| add_file(files, &path, Kind::Unit, text);
     unit(format!("{DIRECTORY}/mailstack.service"), service(model));
-    unit(format!("{DIRECTORY}/mailstack.socket"), socket().to_owned());
+    unit(format!("{DIRECTORY}/mailstack.socket"), socket(model));
     if client {
-        unit(format!("{DIRECTORY}/mailstack-queue.service"), flush().to_owned());
+        unit(format!("{DIRECTORY}/mailstack-queue.service"), flush());
         unit(format!("{DIRECTORY}/mailstack-queue.timer"), timer(model.queue.first_retry));
     }
     unit("etc/sysusers.d/mailstack.conf".to_owned(), sysusers().to_owned());
@@ -26,57 +28,60 @@ fn service(model: &Model) -> String {
     let mut text = String::from(
         "[Unit]\n\
          Description=mailstack mail transfer agent\n\
-         Documentation=man:mailstack(1)\n\
          Requires=mailstack.socket\n\
          After=mailstack.socket network-online.target nss-lookup.target\n\
          Wants=network-online.target\n\
          \n\
          [Service]\n\
-         Type=exec\n\
-         ExecStart=/usr/bin/mailstack run\n\
-         Restart=on-failure\n\
-         RestartSec=5s\n",
+         Type=notify\n",
     );
+    text.push_str(match model.mta() {
+        None => "ExecStart=/usr/bin/mailstack run --exit-when-idle\n",
+        Some(_) => "ExecStart=/usr/bin/mailstack run\n",
+    });
+    text.push_str("Restart=on-failure\nRestartSec=5s\n");
     match model.mta() {
         None => text.push_str(CLIENT_RIGHTS),
-        Some(_) => text.push_str(MTA_RIGHTS),
+        Some(mta) => add_mta_rights(mta, &mut text),
     }
     text.push_str(HARDENING);
-    match model.mta() {
-        None => {}
-        Some(mta) => {
-            let _ = writeln!(text, "ReadWritePaths={}", mailbox_directory(mta));
-            text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
-        }
+    text.push_str(DAEMON);
+    let Paths { spool, drop, .. } = model.runtime_config().paths;
+    let _ = writeln!(text, "ReadWritePaths=/run/mailstack {} {}", spool.display(), drop.display());
+    if model.mta().is_some() {
+        text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
     }
     text
 }
 
-/// The directory that deliveries write below.
-fn mailbox_directory(mta: &crate::model::Mta) -> String {
-    match mta.mailboxes.format {
-        mailstack_runtime::MailboxFormat::Mbox => mta.mailboxes.path.display().to_string(),
-        mailstack_runtime::MailboxFormat::Maildir => "/home".to_owned(),
-    }
-}
-
-/// No privilege at all: nothing listens, nothing is delivered here.
+/// No privilege at all: nothing listens, nothing is delivered here. Without PrivateUsers=: in a user namespace every
+/// other user is nobody, and the uid of who hands mail in is what says who sends.
 const CLIENT_RIGHTS: &str = "\
     User=mailstack\n\
     Group=mailstack\n\
     CapabilityBoundingSet=\n\
     ProtectHome=yes\n\
-    PrivateUsers=yes\n";
+    ProtectSystem=strict\n";
 
-/// Started as root for the delivery helper, which keeps these capabilities; the runtime itself goes on as
-/// mailstack. Homes stay visible: a mailbox may lie there.
-const MTA_RIGHTS: &str = "\
-    CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE\n";
+/// Started as root for the ports and the delivery helper, which keeps CAP_SETUID, CAP_SETGID and CAP_CHOWN; the
+/// runtime itself goes on as mailstack. CAP_DAC_OVERRIDE: root writes the pid file into mailstack's directory.
+fn add_mta_rights(mta: &Mta, text: &mut String) {
+    text.push_str(
+        "CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_CHOWN CAP_DAC_OVERRIDE CAP_NET_BIND_SERVICE\n",
+    );
+    match mta.mailboxes.format {
+        MailboxFormat::Mbox => {
+            let directory = mta.mailboxes.path.display();
+            let _ = writeln!(text, "ProtectSystem=strict\nReadWritePaths=-{directory}");
+        }
+        // A home is where passwd says, which nobody here knows.
+        MailboxFormat::Maildir => text.push_str("ProtectSystem=full\n"),
+    }
+}
 
-/// What every role goes without.
+/// What everything here goes without.
 const HARDENING: &str = "\
     NoNewPrivileges=yes\n\
-    ProtectSystem=strict\n\
     ProtectProc=invisible\n\
     ProtectClock=yes\n\
     ProtectHostname=yes\n\
@@ -89,53 +94,52 @@ const HARDENING: &str = "\
     RestrictNamespaces=yes\n\
     RestrictRealtime=yes\n\
     RestrictSUIDSGID=yes\n\
-    RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\n\
     LockPersonality=yes\n\
     MemoryDenyWriteExecute=yes\n\
     RemoveIPC=yes\n\
     UMask=0077\n\
     SystemCallArchitectures=native\n\
-    SystemCallFilter=@system-service\n\
-    RuntimeDirectory=mailstack\n\
-    RuntimeDirectoryMode=0755\n\
-    RuntimeDirectoryPreserve=yes\n\
-    ReadWritePaths=/var/spool/mailstack /var/spool/mailstack-drop\n";
+    SystemCallFilter=@system-service\n";
 
-/// Where `sendmail` hands mail in: anybody may.
-fn socket() -> &'static str {
-    "[Unit]\n\
-     Description=mailstack mail submission\n\
-     \n\
-     [Socket]\n\
-     ListenStream=/run/mailstack/submit\n\
-     SocketMode=0666\n\
-     DirectoryMode=0755\n\
-     \n\
-     [Install]\n\
-     WantedBy=sockets.target\n"
+/// AF_NETLINK: the kernel tells through it which addresses are this host's own.
+const DAEMON: &str = "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n";
+
+/// Where `sendmail` hands mail in, and where `mailq` asks: anybody may. Both start the MTA.
+fn socket(model: &Model) -> String {
+    let Paths { submission_socket, control_socket, .. } = model.runtime_config().paths;
+    format!(
+        "[Unit]\n\
+         Description=mailstack mail submission\n\
+         \n\
+         [Socket]\n\
+         ListenStream={}\n\
+         ListenStream={}\n\
+         SocketMode=0666\n\
+         DirectoryMode=0755\n\
+         \n\
+         [Install]\n\
+         WantedBy=sockets.target\n",
+        submission_socket.display(),
+        control_socket.display()
+    )
 }
 
-/// One queue run.
-fn flush() -> &'static str {
-    "[Unit]\n\
-     Description=mailstack queue run\n\
-     Requires=mailstack.service\n\
-     After=mailstack.service\n\
-     \n\
-     [Service]\n\
-     Type=oneshot\n\
-     User=mailstack\n\
-     Group=mailstack\n\
-     ExecStart=/usr/bin/mailstack sendmail -q\n\
-     NoNewPrivileges=yes\n\
-     CapabilityBoundingSet=\n\
-     ProtectSystem=strict\n\
-     ProtectHome=yes\n\
-     PrivateTmp=yes\n\
-     PrivateDevices=yes\n\
-     RestrictAddressFamilies=AF_UNIX\n\
-     SystemCallArchitectures=native\n\
-     SystemCallFilter=@system-service\n"
+/// One queue run. Its request starts the MTA.
+fn flush() -> String {
+    format!(
+        "[Unit]\n\
+         Description=mailstack queue run\n\
+         Requires=mailstack.socket\n\
+         After=mailstack.socket\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         ExecStart=/usr/bin/mailstack sendmail -q\n\
+         {CLIENT_RIGHTS}\
+         {HARDENING}\
+         RestrictAddressFamilies=AF_UNIX\n\
+         PrivateNetwork=yes\n"
+    )
 }
 
 /// As often as the first retry is due.
@@ -164,7 +168,9 @@ fn tmpfiles(model: &Model) -> String {
     format!(
         "# The queue, and where sendmail leaves mail when nobody serves the socket.\n\
          d {} 0700 mailstack mailstack -\n\
-         d {} 3777 mailstack mailstack -\n",
+         d {} 3777 mailstack mailstack -\n\
+         # The sockets.\n\
+         d /run/mailstack 0755 mailstack mailstack -\n",
         paths.spool.display(),
         paths.drop.display()
     )
