@@ -29,6 +29,8 @@ pub struct Status {
     pub unproven: bool,
     /// The process id of the MTA.
     pub pid: Option<u32>,
+    /// Whether it has nothing to do and is started for the first who hands mail in.
+    pub waits: bool,
     /// Where the MTA listens, as the kernel sees it.
     pub listening: BTreeSet<SocketAddr>,
     /// How what runs differs from what was declared.
@@ -52,12 +54,10 @@ impl Status {
 pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, Cause> {
     let store = Store::below(root);
     let live = store.current_generation()?;
-    let pid = match activator {
-        Some(activator) => activator.running()?.map(|running| running.pid),
-        None => None,
-    };
-    let discrepancies = match (live_config(&store), pid) {
-        (Ok(Some(config)), Some(pid)) => crate::apply::discrepancies(root, &config, pid),
+    let running = activator.map_or(Ok(None), Activator::running)?;
+    let pid = running.and_then(|running| running.pid);
+    let discrepancies = match (live_config(&store), running) {
+        (Ok(Some(config)), Some(running)) => crate::apply::discrepancies(root, &config, running.pid),
         (Ok(Some(_)), None) => vec![Discrepancy::NotRunning],
         // Without a generation nothing was declared; one that cannot be read has drifted.
         (Ok(None) | Err(_), _) => Vec::new(),
@@ -72,6 +72,7 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
         role: manifest.as_ref().map(|manifest| manifest.role.clone()),
         left_out: manifest.map(|manifest| manifest.left_out).unwrap_or_default(),
         pid,
+        waits: running.is_some() && pid.is_none(),
         listening: pid.map(sockets::listened_by).unwrap_or_default(),
         discrepancies,
         misplaced: misplaced.map(|program| program.path).collect(),

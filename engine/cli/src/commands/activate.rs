@@ -79,7 +79,7 @@ fn go(host: &HostTree, paths: &Paths, wanted: &Wanted<'_>, change: Change) -> Re
 }
 
 fn report(done: &Done, json: bool) -> Result<Exit, Failure> {
-    let pid = done.running.map(|running| running.pid).filter(|pid| *pid != 0);
+    let pid = done.running.and_then(|running| running.pid);
     if json {
         let proof = done.proof.as_ref().map(|proof| match proof {
             Proof::Ran { .. } => "ran",

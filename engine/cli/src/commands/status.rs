@@ -27,7 +27,8 @@ pub fn status(host: &HostTree, json: bool) -> Result<Exit, Failure> {
     let paths = host.live_paths().ok().flatten();
     let activator = paths.map(|paths| host.activator(&paths));
     let found = status::status(&host.root, activator.as_deref())?;
-    let mta = super::queue::connect(host).ok().and_then(|mut client| client.status().ok());
+    // One that waits would be started by the question.
+    let mta = found.pid.and_then(|_| super::queue::connect(host).ok()?.status().ok());
     let good = found.is_good();
     let exit = if good { Exit::Done } else { Exit::Unable };
     let report = Report { host: found, good, mta };
@@ -66,6 +67,7 @@ fn process(report: &Report) -> String {
     match (report.host.pid, &report.mta) {
         (Some(pid), Some(mta)) => format!("process {pid}, up {}", ago(mta.since.0 / 1000)),
         (Some(pid), None) => format!("process {pid}, does not answer"),
+        (None, _) if report.host.waits => "waits for mail".to_owned(),
         (None, _) => "does not run".to_owned(),
     }
 }

@@ -48,11 +48,11 @@ pub struct Daemon {
 impl Activator for Daemon {
     fn running(&self) -> Result<Option<Running>, ActivationError> {
         let pid = read_pid(&self.places.pid_file).filter(|_| is_locked(&self.places.pid_file));
-        Ok(pid.map(|pid| Running { pid }))
+        Ok(pid.map(|pid| Running { pid: Some(pid) }))
     }
 
     fn stop(&self) -> Result<(), ActivationError> {
-        let Some(Running { pid }) = self.running()? else { return Ok(()) };
+        let Some(Running { pid: Some(pid) }) = self.running()? else { return Ok(()) };
         match kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM) {
             Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
             Err(error) => {
@@ -81,7 +81,7 @@ impl Activator for Daemon {
         let begin = Instant::now();
         loop {
             let missing = match self.missing(child.id()) {
-                None => return Ok(Running { pid: child.id() }),
+                None => return Ok(Running { pid: Some(child.id()) }),
                 Some(missing) => missing,
             };
             self.check_alive(&mut child, begins)?;

@@ -24,8 +24,8 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(60);
 /// An MTA that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Running {
-    /// Its process id.
-    pub pid: u32,
+    /// Its process id. None: it has nothing to do, and init starts it for the first who hands mail in.
+    pub pid: Option<u32>,
 }
 
 /// The MTA could not be started, stopped or looked at.
@@ -104,4 +104,9 @@ pub trait Activator {
 
     /// Starts the MTA with the generation that is live and waits until it is ready.
     fn start(&self) -> Result<Running, ActivationError>;
+
+    /// Takes back what makes the MTA start with the host, once it has ended: nothing is live any more.
+    fn withdraw(&self) -> Result<(), ActivationError> {
+        Ok(())
+    }
 }

@@ -5,14 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{ActivationError, Activator, Running};
-use crate::generation::disk;
+use crate::generation::disk::{self, DiskError};
 
 /// Where units of the administrator lie.
 const UNITS: &str = "/etc/systemd/system";
+/// What systemd's tools read as the host boots.
+const AT_BOOT: &[&str] = &["/etc/sysusers.d", "/etc/tmpfiles.d"];
 /// The unit of the MTA.
 const SERVICE: &str = "mailstack.service";
+/// The units that start a client when it has something to do; an MTA that receives has no timer.
+const CLIENT: &[&str] = &["mailstack-queue.timer", "mailstack.socket"];
 /// The users that a generation needs, within it.
 const SYSUSERS: &str = "etc/sysusers.d/mailstack.conf";
+/// The lines of the journal that an error quotes.
+const QUOTE: &str = "--lines=8";
 
 /// Whether systemd is this host's init.
 pub fn is_running() -> bool {
@@ -36,60 +42,132 @@ impl Activator for Systemd {
 
     fn running(&self) -> Result<Option<Running>, ActivationError> {
         let shown = systemctl(&["show", "--property=MainPID", "--value", SERVICE])?;
-        Ok(shown.trim().parse().ok().filter(|pid| *pid != 0).map(|pid| Running { pid }))
+        match shown.trim().parse().ok().filter(|pid| *pid != 0) {
+            Some(pid) => Ok(Some(Running { pid: Some(pid) })),
+            None => Ok(is_waiting()?.then_some(Running { pid: None })),
+        }
     }
 
     fn stop(&self) -> Result<(), ActivationError> {
-        let linked = self.linked()?;
-        if linked.is_empty() {
-            return Ok(());
-        }
-        let units: Vec<&str> = linked.iter().map(String::as_str).collect();
-        systemctl(&[&["disable", "--now"], units.as_slice()].concat()).map(drop)
+        on("stop", &self.linked(UNITS))
     }
 
     fn start(&self) -> Result<Running, ActivationError> {
         let units = self.link()?;
         systemctl(&["daemon-reload"])?;
-        let started: Vec<&str> =
-            units.iter().filter(|unit| self.is_installed(unit)).map(String::as_str).collect();
-        systemctl(&[&["enable"], started.as_slice()].concat())?;
-        systemctl(&[&["restart"], started.as_slice()].concat())?;
-        Ok(self.running()?.unwrap_or(Running { pid: 0 }))
+        let enabled: Vec<String> = units.into_iter().filter(|unit| wanted_by(unit).is_some()).collect();
+        // A client is started once as well: it may not be able to, and what lies in the drop directory is sent.
+        let mut started = enabled;
+        started.push(SERVICE.to_owned());
+        // Of a start that failed too often none is tried again otherwise; a unit that never ran has nothing to reset.
+        let _ = on("reset-failed", &started);
+        on("restart", &started).map_err(quote)?;
+        Ok(self.running()?.unwrap_or(Running { pid: None }))
+    }
+
+    fn withdraw(&self) -> Result<(), ActivationError> {
+        self.linked(UNITS).iter().try_for_each(|unit| unlink(unit))?;
+        for dir in AT_BOOT {
+            for name in self.linked(dir) {
+                disk::remove(&Path::new(dir).join(name))?;
+            }
+        }
+        systemctl(&["daemon-reload"]).map(drop)
     }
 }
 
 impl Systemd {
-    /// Links each unit of the live generation, and removes links to units that it no longer has.
+    /// Links each unit of the live generation, and removes links to units that it no longer has. Returns the units.
     fn link(&self) -> Result<Vec<String>, ActivationError> {
-        let from = self.current.join(UNITS.trim_start_matches('/'));
-        let wanted = names(&from);
-        for gone in self.linked()?.iter().filter(|unit| !wanted.contains(unit)) {
-            systemctl(&["disable", "--now", gone])?;
-            disk::remove(&Path::new(UNITS).join(gone))?;
+        for dir in AT_BOOT {
+            self.link_in(dir)?;
         }
-        for unit in &wanted {
-            let link = Path::new(UNITS).join(unit);
-            let target = from.join(unit);
-            if fs::read_link(&link).ok().as_ref() != Some(&target) {
-                disk::point(&link, &target)?;
-            }
-        }
+        let wanted = names(&self.generated(UNITS));
+        let gone: Vec<String> =
+            self.linked(UNITS).into_iter().filter(|unit| !wanted.contains(unit)).collect();
+        on("stop", &gone)?;
+        gone.iter().try_for_each(|unit| unlink(unit))?;
+        self.link_in(UNITS)?;
+        wanted.iter().try_for_each(|unit| enable(unit))?;
         Ok(wanted)
     }
 
-    /// Whether a unit is started with the host; others are started by one that is.
-    fn is_installed(&self, unit: &str) -> bool {
-        let text = fs::read_to_string(Path::new(UNITS).join(unit)).unwrap_or_default();
-        text.lines().any(|line| line == "[Install]")
+    /// Links each file that the live generation has for a directory of the host.
+    fn link_in(&self, dir: &str) -> Result<(), ActivationError> {
+        let from = self.generated(dir);
+        for name in names(&from) {
+            let (link, target) = (Path::new(dir).join(&name), from.join(&name));
+            if fs::read_link(&link).ok().as_ref() != Some(&target) {
+                link.parent().map_or(Ok(()), disk::make_dirs)?;
+                disk::point(&link, &target)?;
+            }
+        }
+        Ok(())
     }
 
-    /// The units that are linked now.
-    fn linked(&self) -> Result<Vec<String>, ActivationError> {
+    /// What the live generation has for a directory of the host.
+    fn generated(&self, dir: &str) -> PathBuf {
+        self.current.join(dir.trim_start_matches('/'))
+    }
+
+    /// The names in a directory of the host that are links into the live generation.
+    fn linked(&self, dir: &str) -> Vec<String> {
         let ours = |name: &String| {
-            fs::read_link(Path::new(UNITS).join(name)).is_ok_and(|target| target.starts_with(&self.current))
+            fs::read_link(Path::new(dir).join(name)).is_ok_and(|target| target.starts_with(&self.current))
         };
-        Ok(names(Path::new(UNITS)).into_iter().filter(ours).collect())
+        names(Path::new(dir)).into_iter().filter(ours).collect()
+    }
+}
+
+/// The target that starts a unit with the host; others are started by a unit that is.
+fn wanted_by(unit: &str) -> Option<String> {
+    let text = fs::read_to_string(Path::new(UNITS).join(unit)).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("WantedBy=")).map(str::to_owned)
+}
+
+/// Makes the host start a unit. `systemctl enable` follows links to their end and would name one generation.
+fn enable(unit: &str) -> Result<(), DiskError> {
+    let Some(target) = wanted_by(unit) else { return Ok(()) };
+    let units = Path::new(UNITS);
+    let dir = units.join(format!("{target}.wants"));
+    disk::make_dirs(&dir)?;
+    disk::point(&dir.join(unit), &units.join(unit))
+}
+
+/// Takes a unit from the host, and from the targets that start it. Its file may be gone: the generation is another.
+fn unlink(unit: &str) -> Result<(), DiskError> {
+    let units = Path::new(UNITS);
+    for dir in names(units).iter().filter(|name| name.ends_with(".wants")) {
+        disk::remove(&units.join(dir).join(unit))?;
+    }
+    disk::remove(&units.join(unit))
+}
+
+/// Whether a client is there to be started.
+fn is_waiting() -> Result<bool, ActivationError> {
+    let shown = systemctl(&[&["show", "--property=ActiveState", "--value"], CLIENT].concat())?;
+    Ok(shown.split_whitespace().all(|state| state == "active"))
+}
+
+/// Does something to units; nothing where there are none.
+fn on(verb: &str, units: &[String]) -> Result<(), ActivationError> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    let units = units.iter().map(String::as_str);
+    systemctl(&std::iter::once(verb).chain(units).collect::<Vec<_>>()).map(drop)
+}
+
+/// What the MTA said before a start failed, in place of the advice to look there.
+fn quote(error: ActivationError) -> ActivationError {
+    let unit = format!("--unit={SERVICE}");
+    let said = run("journalctl", &[&unit, QUOTE, "--output=cat", "--no-pager", "--quiet"]);
+    match (error, said) {
+        (ActivationError::Command { command, said: advice }, Ok(journal)) if !journal.trim().is_empty() => {
+            let first = advice.lines().next().unwrap_or_default();
+            ActivationError::Command { command, said: format!("{first}\n{}", journal.trim()) }
+        }
+        (error, _) => error,
     }
 }
 

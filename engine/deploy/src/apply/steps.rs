@@ -137,7 +137,7 @@ impl Apply<'_> {
     }
 
     fn preflight(&self, config: &Config, running: Option<Running>) -> Result<(), Cause> {
-        let mut found = preflight::obstacles(self.root, config, running.map(|running| running.pid));
+        let mut found = preflight::obstacles(self.root, config, running.and_then(|running| running.pid));
         if !self.activator.make_users(None)? {
             found.extend(preflight::no_user(self.root));
         }
@@ -198,6 +198,7 @@ impl Apply<'_> {
             Some(stored) => self.return_to(store, stored, journal),
             None => journal.step(Step::RollBack, || -> Result<(), Cause> {
                 self.activator.stop()?;
+                self.activator.withdraw()?;
                 Ok(store.switch_off()?)
             }),
         };

@@ -38,9 +38,10 @@ pub enum Discrepancy {
     },
 }
 
-/// Compares the MTA that has this process id with its configuration.
-pub(crate) fn discrepancies(root: &Path, config: &Config, pid: u32) -> Vec<Discrepancy> {
-    let mut found = ports(&config.listeners, &sockets::listened_by(pid), has_ipv6());
+/// Compares the MTA that has this process id, or waits for its first client, with its configuration.
+pub(crate) fn discrepancies(root: &Path, config: &Config, pid: Option<u32>) -> Vec<Discrepancy> {
+    let listening = pid.map(sockets::listened_by).unwrap_or_default();
+    let mut found = ports(&config.listeners, &listening, has_ipv6());
     found.extend(permissions(root, config));
     found
 }
