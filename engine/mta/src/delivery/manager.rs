@@ -24,6 +24,7 @@ use crate::event::{Event, Events, Step};
 use crate::host::Users;
 use crate::message::{Outcome, QueueId, Timestamp};
 use crate::queue::{Attempt, Destination, Dispatcher, Due, Job, Queue};
+use crate::spool::SpoolError;
 
 /// Jobs under way at once, over all destinations.
 const MAX_JOBS: usize = 200;
@@ -58,6 +59,11 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send,
 ) {
     context.remote.heed(&context.config);
+    let (events, log) = (context.events.clone(), context.events.clone());
+    queue.tell(Box::new(move |found| {
+        let id = found.id.map(|id| id.to_string()).unwrap_or_default();
+        log.warn(format!("{id}: held, it cannot go on: {}", found.reason));
+    }));
     let context = Arc::new(context);
     let slots = Arc::new(Semaphore::new(MAX_JOBS));
     let mut jobs = JoinSet::new();
@@ -77,13 +83,29 @@ pub async fn run(
         let (Some(job), Ok(slot)) = (job, slot) else { break };
         let (context, queue) = (Arc::clone(&context), queue.clone());
         jobs.spawn(async move {
-            context.work(&queue, job).await;
+            let recorded = context.work(&queue, job).await;
             drop(slot);
+            recorded
         });
-        while jobs.try_join_next().is_some() {}
+        // Delivered and not recorded, mail would be delivered again and again.
+        if !ended_well(&mut jobs, &events) {
+            break;
+        }
     }
     let _ = tokio::time::timeout(GRACE, async { while jobs.join_next().await.is_some() {} }).await;
     jobs.abort_all();
+}
+
+/// Takes the jobs that ended. False: the queue is closed under them.
+fn ended_well(jobs: &mut JoinSet<bool>, events: &Events) -> bool {
+    let mut well = true;
+    while let Some(ended) = jobs.try_join_next() {
+        match ended {
+            Ok(recorded) => well &= recorded,
+            Err(error) => events.warn(format!("a delivery was broken off, and is tried again: {error}")),
+        }
+    }
+    well
 }
 
 /// How one recipient's attempt ended.
@@ -99,7 +121,8 @@ pub(super) enum Ending {
 }
 
 impl Context {
-    async fn work(&self, queue: &Queue, job: Job) {
+    /// False: the queue is closed.
+    async fn work(&self, queue: &Queue, job: Job) -> bool {
         let endings = self.endings(&job).await;
         let notice = notice::write(self, &job, &endings).await;
         let attempts = job.recipients.iter().zip(&endings).map(|(due, ending)| (due.index, attempt(ending)));
@@ -107,7 +130,10 @@ impl Context {
         let told = Told::of(&job);
         let notice_recipients = notice.as_ref().map_or(0, |notice| notice.envelope.recipients.len());
         // Nothing is told before it is durable. A closed queue tries again after the next start.
-        let Ok(finished) = queue.finish(job, attempts, notice).await else { return };
+        let finished = match queue.finish(job, attempts, notice).await {
+            Ok(finished) => finished,
+            Err(error) => return !matches!(error, SpoolError::Closed),
+        };
         told.recipients.iter().zip(&endings).for_each(|(due, ending)| self.tell(&told, due, ending));
         if let Some(id) = finished.notice {
             self.events.emit(Event::Queued { id, about: Some(told.id), nrcpts: notice_recipients });
@@ -115,6 +141,7 @@ impl Context {
         if finished.concluded {
             self.events.emit(Event::Concluded { id: told.id });
         }
+        true
     }
 
     /// Without mailboxes it never does.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
@@ -14,6 +14,9 @@ use super::job::{Due, Job, Ticket};
 use super::schedule::{Behaviour, Ending, Entering, Pick, Schedule, Settings};
 use crate::message::{Envelope, QueueId, Timestamp};
 use crate::spool::{Body, Recovery, Spool, SpoolError, Standing, Stored, Unreadable};
+
+/// Hears of a message that was set aside.
+pub type Listener = Box<dyn Fn(&Unreadable) + Send + Sync>;
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -36,6 +39,8 @@ pub(super) struct Shared {
     clock: Clock,
     random: (RandomState, AtomicU64),
     state: Mutex<State>,
+    /// Who is told of what is set aside.
+    pub listener: OnceLock<Listener>,
 }
 
 pub(super) struct State {
@@ -51,7 +56,8 @@ impl Shared {
         let state =
             State { schedule: Schedule::new(settings), fresh: HashMap::new(), unreadable: Vec::new() };
         let random = (RandomState::new(), AtomicU64::new(0));
-        Self { spool, wake: Notify::new(), route, clock, random, state: Mutex::new(state) }
+        let (wake, listener) = (Notify::new(), OnceLock::new());
+        Self { spool, wake, route, clock, random, state: Mutex::new(state), listener }
     }
 
     /// The state is whole even where a thread died with it: each change to it is one call.
@@ -138,16 +144,27 @@ impl Shared {
             }
             // The disk may be better later; the ticket, dropped, sees to that.
             Err(SpoolError::Io { .. } | SpoolError::Closed) => None,
-            Err(error) => self.set_aside(ticket.pick().id, &error),
-            Ok(_) => self.set_aside(ticket.pick().id, &SpoolError::Unknown(ticket.pick().id)),
+            Err(error) => {
+                self.set_aside(ticket.pick().id, &error);
+                None
+            }
+            Ok(_) => {
+                self.set_aside(ticket.pick().id, &SpoolError::Unknown(ticket.pick().id));
+                None
+            }
         }
     }
 
-    fn set_aside(&self, id: QueueId, error: &SpoolError) -> Option<Job> {
+    /// Holds a message that cannot go on, and says so.
+    pub fn set_aside(&self, id: QueueId, error: &SpoolError) {
+        let found = unreadable(id, error);
         let mut state = self.state();
         state.schedule.hold(id);
-        state.unreadable.push(unreadable(id, error));
-        None
+        state.unreadable.push(found.clone());
+        drop(state);
+        if let Some(tell) = self.listener.get() {
+            tell(&found);
+        }
     }
 
     async fn read(self: &Arc<Self>, pick: &Pick) -> Result<(Arc<Envelope>, Body, Vec<Due>), SpoolError> {

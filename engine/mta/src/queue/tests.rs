@@ -165,3 +165,20 @@ async fn an_outcome_waits_for_the_disk_and_is_not_forgotten() {
     assert!(finish.await.unwrap().unwrap().concluded);
     assert_eq!(reopen(&disk).1.count(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_cannot_be_recorded_holds_the_message_and_is_told_of() {
+    let (queue, mut dispatcher, _) = open(&ModelDisk::default());
+    let id = send(&queue, 1, b"hello\r\n").await;
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hearing = told.clone();
+    queue.tell(Box::new(move |found| hearing.lock().unwrap().push(found.id)));
+    let job = next(&mut dispatcher).await;
+    let notice = Notice { envelope: envelope(1), octets: vec![b'x'; 9 << 20] };
+    let finished = queue.finish(job, vec![(0, delivered())], Some(notice)).await;
+    assert!(matches!(finished, Err(SpoolError::TooLarge(_))), "{finished:?}");
+    nothing(&mut dispatcher).await;
+    assert!(tokio::time::timeout(Duration::from_secs(86_400), dispatcher.next()).await.is_err(), "again");
+    assert!(queue.list(None, 10).await.unwrap()[0].held);
+    assert_eq!(*told.lock().unwrap(), [Some(id)]);
+}

@@ -104,8 +104,8 @@ pub enum RunError {
     #[error("cannot start the delivery helper")]
     Helper(#[source] io::Error),
     /// Mail is accepted and no longer delivered: a process of the delivery helper died, and only a new start, which
-    /// still has the rights, can make another.
-    #[error("the delivery helper died; mail waits in the queue for the next start")]
+    /// still has the rights, can make another; or the queue takes no outcomes any more.
+    #[error("the delivery helper died, or the queue was closed; mail waits for the next start")]
     DeliveryEnded,
     /// Root could not be given up.
     #[error("cannot give up root")]
