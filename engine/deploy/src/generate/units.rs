@@ -40,11 +40,11 @@ fn service(model: &Model) -> String {
         Some(_) => "ExecStart=/usr/bin/mailstack run\n",
     });
     text.push_str("Restart=on-failure\nRestartSec=5s\n");
+    text.push_str(HARDENING);
     match model.mta() {
         None => text.push_str(CLIENT_RIGHTS),
         Some(mta) => add_mta_rights(mta, &mut text),
     }
-    text.push_str(HARDENING);
     text.push_str(DAEMON);
     let Paths { spool, drop, .. } = model.runtime_config().paths;
     let _ = writeln!(text, "ReadWritePaths=/run/mailstack {} {}", spool.display(), drop.display());
@@ -73,6 +73,10 @@ fn add_mta_rights(mta: &Mta, text: &mut String) {
         MailboxFormat::Mbox => {
             let directory = mta.mailboxes.path.display();
             let _ = writeln!(text, "ProtectSystem=strict\nReadWritePaths=-{directory}");
+            let homes = ["/home", "/root", "/run/user"];
+            if !homes.iter().any(|home| mta.mailboxes.path.starts_with(home)) {
+                text.push_str("ProtectHome=yes\n");
+            }
         }
         // A home is where passwd says, which nobody here knows.
         MailboxFormat::Maildir => text.push_str("ProtectSystem=full\n"),
@@ -135,8 +139,8 @@ fn flush() -> String {
          [Service]\n\
          Type=oneshot\n\
          ExecStart=/usr/bin/mailstack sendmail -q\n\
-         {CLIENT_RIGHTS}\
          {HARDENING}\
+         {CLIENT_RIGHTS}\
          RestrictAddressFamilies=AF_UNIX\n\
          PrivateNetwork=yes\n"
     )

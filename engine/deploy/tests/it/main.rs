@@ -5,3 +5,4 @@ mod cf;
 mod golden;
 mod hosts;
 mod real_sendmail;
+mod systemd;
