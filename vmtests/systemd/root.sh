@@ -1,7 +1,7 @@
 #!/bin/sh
 # Unpacks a Debian 12 with systemd into a private root, for tests: sh vmtests/systemd/root.sh DIRECTORY
 #
-# debootstrap is downloaded and unpacked, not installed. Needs root and Debian's archive, takes about 40 s. Running it
+# debootstrap is downloaded and unpacked, not installed. Needs root, wget and Debian's archive, takes about a minute. Running it
 # again does nothing.
 set -eu
 
@@ -15,7 +15,8 @@ root=$(cd "$root.tool" && pwd)
 root=${root%.tool}
 tool=$root.tool
 cd "$tool"
-apt-get -q -o APT::Sandbox::User=root download debootstrap >/dev/null
+download() { apt-get -q -o APT::Sandbox::User=root download debootstrap >/dev/null; }
+download || { apt-get -q update >/dev/null && download; }
 dpkg -x debootstrap_*.deb .
 mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' "Created-By: Packages" | sed -n 's/ bookworm$//p' | head -n 1)
 if ! DEBOOTSTRAP_DIR=$tool/usr/share/debootstrap sh usr/sbin/debootstrap --variant=minbase \

@@ -37,7 +37,7 @@ guest() {
 
 up() {
     ( echo 0 >"$cgroup/cgroup.procs" && exec unshare --fork --kill-child --pid --mount --uts --ipc --net --cgroup \
-        sh "$here/boot.sh" "$work/root" ) >>"$work/console" 2>&1 &
+        sh "$here/boot.sh" "$work/root" ) >>"$work/console" 2>&1 9>&- &
     boot=$!
     tries=0
     until [ -n "$(init)" ] && state=$(guest systemctl is-system-running --wait 2>/dev/null) || [ "${state:-}" = degraded ]; do
@@ -64,8 +64,13 @@ cgroup=$unified/mailstack-boot-$$
 mkdir "$cgroup" 2>/dev/null || skip "$unified cannot be written"
 unshare --pid --fork --mount --net --cgroup true 2>/dev/null || { rmdir "$cgroup"; skip "namespaces are refused"; }
 
-sh "$here/root.sh" "$root"
+mkdir -p "$(dirname "$root")"
+# One at a time; what an interrupted run left is swept.
+exec 9>"$root.lock"
+flock 9
+sh "$here/root.sh" "$root" 9>&-
 root=$(realpath "$root")
+rm -rf "$root".boot-*
 work=$(mktemp -d "$root.boot-XXXXXX")
 trap end EXIT
 trap 'exit 1' INT TERM
