@@ -1,6 +1,6 @@
 //! A host as the proofs see it: its configuration, and the name and addresses that it runs under.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use mailstack_policy::{
     Address, Client, Domain, DomainName, Expanded, Here, RecipientVerdict, Refusal, ReversePath, recipient,
@@ -8,8 +8,6 @@ use mailstack_policy::{
 };
 use mailstack_runtime::Config;
 use mailstack_smtp::command::{Command, parse};
-
-use crate::source::Source;
 
 /// Stands for the name of a host whose configuration does not say it.
 pub(crate) fn unnamed() -> DomainName {
@@ -49,7 +47,9 @@ fn is_known(config: &Config, here: Here<'_>, domain: &DomainName) -> bool {
 /// Whether the `mailertable` refuses a domain, whoever sends to it.
 pub(crate) fn is_refused_on_purpose(config: &Config, here: Here<'_>, domain: &DomainName) -> bool {
     let refused = |to: &Address| {
-        let verdict = recipient(&config.rules, here, &Source::Program.client(), to, &|_| true);
+        // Not a program of the host: what it hands in is never refused, but comes back.
+        let inside = Client::Network { addr: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+        let verdict = recipient(&config.rules, here, &inside, to, &|_| true);
         matches!(verdict, RecipientVerdict::Refuse(Refusal::MailerError { .. }))
     };
     Address::new("postmaster", Some(Domain::Name(domain.clone()))).is_ok_and(|to| refused(&to))
