@@ -9,6 +9,8 @@ use std::process::Stdio;
 use crate::packages::{self, FOR_CF, FOR_TESTS};
 use crate::step::{self, Failure, cargo, program};
 
+/// How `vmtests/systemd/run.sh` ends where the machine cannot boot a systemd.
+const CANNOT_BOOT: i32 = 77;
 /// How a test says that it was left out.
 const LEFT_OUT: &str = "skipped";
 
@@ -35,6 +37,7 @@ pub fn run() -> Result<(), Failure> {
         true => topologies()?,
         false => left_out.push("topologies in network namespaces: they need root".to_owned()),
     }
+    left_out.extend(systemd()?);
     conclude(&left_out)
 }
 
@@ -65,6 +68,21 @@ fn topologies() -> Result<(), Failure> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     step::run("topologies in network namespaces", run.args(files))
+}
+
+/// All roles under a systemd that boots; returns why not, where this machine cannot.
+fn systemd() -> Result<Option<String>, Failure> {
+    println!("\n== all roles under systemd");
+    let status = program("sh", &["vmtests/systemd/run.sh"])
+        .arg(step::target().join("release/mailstack"))
+        .arg(step::target().join("private-roots/systemd"))
+        .status()
+        .map_err(|error| format!("all roles under systemd: {error}"))?;
+    match status.code() {
+        Some(0) => Ok(None),
+        Some(CANNOT_BOOT) => Ok(Some("all roles under systemd: the reason stands above".to_owned())),
+        _ => Err(format!("all roles under systemd: failed ({status}): sh vmtests/systemd/run.sh")),
+    }
 }
 
 fn conclude(left_out: &[String]) -> Result<(), Failure> {
