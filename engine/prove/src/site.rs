@@ -9,6 +9,8 @@ use mailstack_policy::{
 use mailstack_runtime::Config;
 use mailstack_smtp::command::{Command, parse};
 
+use crate::source::Source;
+
 /// Stands for the name of a host whose configuration does not say it.
 pub(crate) fn unnamed() -> DomainName {
     name("this-host.invalid")
