@@ -23,7 +23,6 @@ pub const FOR_TESTS: &[Package] = &[
     Package { name: "python3", why: "reads bounces with a parser that is not ours" },
     Package { name: "swaks", why: "sends mail as a user would" },
     Package { name: "wget", why: "fetches packages for private roots" },
-    Package { name: "debootstrap", why: "unpacks a Debian with systemd into a private root" },
 ];
 
 /// Says which of these are missing and why they are needed, and installs them: as root, or through sudo where it
