@@ -5,4 +5,5 @@
 mod activation;
 mod host;
 mod proof;
+mod reproducible;
 mod transcripts;
