@@ -66,19 +66,18 @@ fn rows(entry: &Entry, lines: &mut Vec<Vec<String>>) {
         };
         let mut row = of_message.to_vec();
         row.push(recipient.address.to_string());
-        row.push(state(entry, recipient));
+        row.push(state(recipient));
         lines.push(row);
     }
 }
 
-fn state(entry: &Entry, recipient: &EntryRecipient) -> String {
-    if entry.held {
-        return "held".to_owned();
+fn state(recipient: &EntryRecipient) -> String {
+    match &recipient.standing {
+        Standing::Deferred(wait) if recipient.held => format!("held: {}", wait.diagnostic),
+        _ if recipient.held => "held".to_owned(),
+        _ if recipient.active => "being tried".to_owned(),
+        other => standing(other),
     }
-    if recipient.active {
-        return "being tried".to_owned();
-    }
-    standing(&recipient.standing)
 }
 
 fn standing(standing: &Standing) -> String {

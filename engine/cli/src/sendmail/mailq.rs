@@ -54,8 +54,9 @@ fn lines(entry: &Entry, zone: &TimeZone) -> String {
 }
 
 fn recipient_lines(recipient: &EntryRecipient) -> String {
+    let what = if recipient.held { "Held" } else { "Deferred" };
     let why = match &recipient.standing {
-        Standing::Deferred(wait) => format!("                 (Deferred: {})\n", wait.diagnostic),
+        Standing::Deferred(wait) => format!("                 ({what}: {})\n", wait.diagnostic),
         Standing::Fresh | Standing::Done => String::new(),
     };
     format!("{why}\t\t\t\t\t <{}>\n", recipient.address)
@@ -75,6 +76,7 @@ mod tests {
             address: address.parse().unwrap(),
             standing,
             active: false,
+            held: false,
         };
         let wait = Wait {
             attempts: 1,

@@ -102,7 +102,7 @@ pub struct Entry {
     pub size: u64,
     /// When it was accepted.
     pub arrived: Timestamp,
-    /// Held by an operator, or because it cannot be read.
+    /// Held by an operator, or because it or some of its recipients cannot go on.
     pub held: bool,
     /// To whom, in the order of the envelope.
     pub recipients: Vec<EntryRecipient>,
@@ -117,6 +117,8 @@ pub struct EntryRecipient {
     pub standing: Standing,
     /// It is being tried at this moment.
     pub active: bool,
+    /// It is not tried before the next start; what has to be put right is the diagnostic of its standing.
+    pub held: bool,
 }
 
 impl From<Listed> for Entry {
@@ -125,6 +127,7 @@ impl From<Listed> for Entry {
             address: recipient.address,
             standing: recipient.standing,
             active: recipient.active,
+            held: recipient.held,
         });
         Self {
             id: listed.id,

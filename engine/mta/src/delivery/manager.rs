@@ -118,13 +118,18 @@ pub(super) enum Ending {
     },
     /// As a next hop or this host said.
     Verdict(Verdict),
+    /// It is kept until somebody has put right what the cause says.
+    Held(Cause),
 }
 
 impl Context {
     /// False: the queue is closed.
     async fn work(&self, queue: &Queue, job: Job) -> bool {
-        let endings = self.endings(&job).await;
-        let notice = notice::write(self, &job, &endings).await;
+        let mut endings = self.endings(&job).await;
+        let notice = notice::write(self, &job, &endings).await.unwrap_or_else(|nobody| {
+            nobody.keep(&job, &mut endings);
+            None
+        });
         let attempts = job.recipients.iter().zip(&endings).map(|(due, ending)| (due.index, attempt(ending)));
         let attempts = attempts.collect();
         let told = Told::of(&job);
@@ -177,7 +182,7 @@ impl Context {
         }
     }
 
-    fn route(&self, address: &Address) -> Route {
+    pub(super) fn route(&self, address: &Address) -> Route {
         mailstack_policy::route(&self.config.rules, Here::named(&self.hostname), address)
     }
 
@@ -240,6 +245,10 @@ impl Context {
             }
             Ending::Verdict(Verdict::Failed(cause)) => Event::Bounced(of(cause)),
             Ending::Verdict(Verdict::Deferred { cause, .. }) => Event::Deferred(of(cause)),
+            Ending::Held(cause) => {
+                self.events.warn(format!("{}: held: {cause}", told.id));
+                Event::Deferred(of(cause))
+            }
         });
     }
 }
@@ -293,6 +302,7 @@ fn attempt(ending: &Ending) -> Attempt {
             diagnostic: cause.to_string(),
             unreachable: *unreachable,
         },
+        Ending::Held(cause) => Attempt::Held { status: cause.status.clone(), diagnostic: cause.to_string() },
     }
 }
 
@@ -303,7 +313,8 @@ pub(super) fn fate(ending: &Ending) -> Option<(Action, Cause)> {
             Some((Action::Delivered, Cause::here("2.0.0", format!("delivered to {mailbox}"))))
         }
         // RFC 3461 5.2.3: a host that knows NOTIFY reports itself.
-        Ending::Verdict(Verdict::Taken { reports: true, .. } | Verdict::Deferred { .. }) => None,
+        Ending::Verdict(Verdict::Taken { reports: true, .. } | Verdict::Deferred { .. })
+        | Ending::Held(_) => None,
         Ending::Verdict(Verdict::Taken { peer, reply, .. }) => {
             Some((Action::Relayed, Cause::reply("2.0.0", peer.clone(), "end of data", reply)))
         }

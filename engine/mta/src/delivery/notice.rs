@@ -2,20 +2,46 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use mailstack_policy::{Client, Here, RecipientVerdict, Refusal};
+use mailstack_policy::{Client, Here, RecipientVerdict, Refusal, Route};
 use mailstack_smtp::address::Address;
 
 use super::manager::{Context, Ending, fate, now, random};
-use crate::bounce::{self, Addressee, Cause, Fate, MAX_RETURNED, Original, Reader, Reporter, Stamp};
-use crate::event::Event;
+use super::remote::Verdict;
+use crate::bounce::{self, Action, Addressee, Cause, Fate, MAX_RETURNED, Original, Reader, Reporter, Stamp};
 use crate::queue::Job;
 use crate::spool::Notice;
 
 /// Who is asked for in turn where a report has no other reader.
 const POSTMASTERS: [&str; 2] = ["postmaster", "root"];
 
+/// Somebody is to be told, and nobody can be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nobody;
+
+impl Nobody {
+    /// Keeps what failed and would be gone without a word to anybody. What was delivered is.
+    pub(super) fn keep(self, job: &Job, endings: &mut [Ending]) {
+        for (due, ending) in job.recipients.iter().zip(endings) {
+            if let Ending::Verdict(Verdict::Failed(cause)) = ending
+                && bounce::is_wanted(&due.recipient, Action::Failed)
+            {
+                let text = format!(
+                    "neither sender nor postmaster can be told: give postmaster an alias and restart \
+                     mailstack; it failed: {cause}"
+                );
+                *ending = Ending::Held(Cause::here("4.3.5", text));
+            }
+        }
+    }
+}
+
 /// Writes the one notice about all recipients of a job that is to be sent, if any is.
-pub(super) async fn write(context: &Context, job: &Job, endings: &[Ending]) -> Option<Notice> {
+/// Errors: it is to be sent, and nobody is there whom it could go to.
+pub(super) async fn write(
+    context: &Context,
+    job: &Job,
+    endings: &[Ending],
+) -> Result<Option<Notice>, Nobody> {
     let fates: Vec<Fate<'_>> = job
         .recipients
         .iter()
@@ -26,15 +52,11 @@ pub(super) async fn write(context: &Context, job: &Job, endings: &[Ending]) -> O
             bounce::is_wanted(recipient, action).then_some(Fate { recipient, action, cause })
         })
         .collect();
-    let addressee = bounce::addressee(&job.envelope.sender, &fates)?;
+    let Some(addressee) = bounce::addressee(&job.envelope.sender, &fates) else { return Ok(None) };
     // A damaged body must not keep the sender from being told.
     let octets = job.body.beginning(MAX_RETURNED + 1).await.unwrap_or_default();
-    let notice = compose(context, addressee, &Original { envelope: &job.envelope, octets: &octets }, &fates);
-    if notice.is_none() {
-        let text = format!("{}: nobody can be told of its failure: give postmaster an alias", job.id);
-        context.events.emit(Event::Warning { text });
-    }
-    notice
+    let original = Original { envelope: &job.envelope, octets: &octets };
+    compose(context, addressee, &original, &fates).map(Some).ok_or(Nobody)
 }
 
 fn compose(
@@ -81,8 +103,21 @@ fn mailboxes(context: &Context, address: &Address) -> Option<Vec<Address>> {
     let here = Here::named(&context.hostname);
     let exists = |name: &str| context.users.by_name(name).is_ok_and(|user| user.is_some());
     match mailstack_policy::recipient(&context.config.rules, here, &client, address, &exists) {
-        RecipientVerdict::Deliver(expanded) => Some(expanded.into_iter().map(|one| one.address).collect()),
+        RecipientVerdict::Deliver(expanded) => {
+            let to: Vec<Address> = expanded.into_iter().map(|one| one.address).collect();
+            // Postmaster is always taken, and root need not exist.
+            to.iter().any(|address| is_there(context, address)).then_some(to)
+        }
         RecipientVerdict::Refuse(_) => None,
+    }
+}
+
+/// Whether mail for an address goes anywhere, as far as this host knows.
+fn is_there(context: &Context, address: &Address) -> bool {
+    match context.route(address) {
+        Route::Local { user } => context.users.by_name(&user).is_ok_and(|user| user.is_some()),
+        Route::Fail(_) => false,
+        _ => true,
     }
 }
 

@@ -70,6 +70,13 @@ pub enum Attempt {
         /// Nobody at the destination could be talked to: everything for it waits.
         unreachable: bool,
     },
+    /// Kept without another try until the next start: somebody has to put something right first.
+    Held {
+        /// RFC 3463 status.
+        status: String,
+        /// What has to be put right.
+        diagnostic: String,
+    },
 }
 
 /// What [`Queue::finish`] left behind.
@@ -92,7 +99,7 @@ pub struct Listed {
     pub size: u64,
     /// When it was accepted.
     pub arrived: Timestamp,
-    /// Held by an operator, or because it cannot be read.
+    /// Held by an operator, or because it or some of its recipients cannot go on.
     pub held: bool,
     /// The user of this host who handed it in; None: it came over the network or was written here.
     pub uid: Option<u32>,
@@ -109,6 +116,8 @@ pub struct ListedRecipient {
     pub standing: Standing,
     /// It is being tried at this moment.
     pub active: bool,
+    /// It is not tried before the next start.
+    pub held: bool,
 }
 
 impl Queue {
@@ -176,6 +185,11 @@ impl Queue {
         attempts: Vec<(usize, Attempt)>,
     ) -> (Vec<Change>, Vec<(u32, Ending)>, Behaviour) {
         let (mut changes, mut endings) = (Vec::new(), Vec::new());
+        // A restart tries what is held as it tries what waits.
+        let wait = |index, status, diagnostic| {
+            let attempts = 1 + job.attempts_before(index);
+            Wait { attempts, next: self.shared.retry_at(attempts), status, diagnostic: clip(diagnostic) }
+        };
         let mut behaviour = if attempts.is_empty() { Behaviour::Untried } else { Behaviour::Answered };
         if job.expired {
             behaviour = Behaviour::Untried;
@@ -191,11 +205,13 @@ impl Queue {
                     if unreachable {
                         behaviour = Behaviour::Unreachable;
                     }
-                    let attempts = 1 + job.attempts_before(index);
-                    let next = self.shared.retry_at(attempts);
-                    let wait = Wait { attempts, next, status, diagnostic: clip(diagnostic) };
+                    let wait = wait(index, status, diagnostic);
+                    endings.push((recipient, Ending::Again { attempts: wait.attempts, next: wait.next }));
                     changes.push(Change::Deferred { recipient, wait });
-                    endings.push((recipient, Ending::Again { attempts, next }));
+                }
+                Attempt::Held { status, diagnostic } => {
+                    endings.push((recipient, Ending::Held));
+                    changes.push(Change::Deferred { recipient, wait: wait(index, status, diagnostic) });
                 }
             }
         }
@@ -274,6 +290,7 @@ impl From<Stored> for Listed {
             address: recipient.address,
             standing: progress.of(index).clone(),
             active: false,
+            held: progress.held,
         };
         Listed {
             id,
@@ -293,11 +310,10 @@ impl From<Stored> for Listed {
 fn list(shared: &Shared, stored: Stored) -> Listed {
     let mut listed = Listed::from(stored);
     let (active, held) = shared.state().schedule.look(listed.id);
-    listed.held |= held;
-    for index in active {
-        if let Some(recipient) = listed.recipients.get_mut(index as usize) {
-            recipient.active = true;
-        }
+    listed.held |= !held.is_empty();
+    for (index, recipient) in (0..).zip(&mut listed.recipients) {
+        recipient.active = active.contains(&index);
+        recipient.held |= held.contains(&index);
     }
     listed
 }

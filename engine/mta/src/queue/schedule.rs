@@ -76,6 +76,8 @@ pub enum Ending {
         /// Not before then.
         next: Timestamp,
     },
+    /// Kept, and not tried again before the next start.
+    Held,
 }
 
 /// How the destination behaved.
@@ -128,6 +130,7 @@ struct Waiting {
 enum State {
     Waits,
     InFlight,
+    Held,
     Done,
 }
 
@@ -424,6 +427,7 @@ impl Schedule {
                     self.wait(now, id, slot, next);
                 }
             }
+            Ending::Held => waiting.state = State::Held,
         }
     }
 
@@ -481,7 +485,8 @@ impl Schedule {
         }
         let mut due = BTreeSet::new();
         for (id, message) in self.messages.iter_mut().filter(|(_, message)| !message.held) {
-            for waiting in message.recipients.iter_mut().filter(|w| w.state != State::Done) {
+            let is_open = |w: &&mut Waiting| matches!(w.state, State::Waits | State::InFlight);
+            for waiting in message.recipients.iter_mut().filter(is_open) {
                 if waiting.state == State::InFlight {
                     waiting.flushed = true;
                     continue;
@@ -518,11 +523,13 @@ impl Schedule {
         self.jobs
     }
 
-    /// The places of the recipients of a message that are being tried, and whether it is held.
-    pub fn look(&self, id: QueueId) -> (Vec<u32>, bool) {
-        let Some(message) = self.messages.get(&id) else { return (Vec::new(), false) };
-        let active = message.recipients.iter().filter(|w| w.state == State::InFlight);
-        (active.map(|w| w.index).collect(), message.held)
+    /// The places of the recipients of a message that are being tried, and of those that are held.
+    pub fn look(&self, id: QueueId) -> (Vec<u32>, Vec<u32>) {
+        let Some(message) = self.messages.get(&id) else { return (Vec::new(), Vec::new()) };
+        let all = message.recipients.iter();
+        let active = all.clone().filter(|w| w.state == State::InFlight);
+        let held = all.filter(|w| w.state == State::Held || (message.held && w.state == State::Waits));
+        (active.map(|w| w.index).collect(), held.map(|w| w.index).collect())
     }
 }
 

@@ -182,3 +182,24 @@ async fn an_outcome_that_cannot_be_recorded_holds_the_message_and_is_told_of() {
     assert!(queue.list(None, 10).await.unwrap()[0].held);
     assert_eq!(*told.lock().unwrap(), [Some(id)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_waits_for_the_next_start_alone() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    let id = send(&queue, 2, b"hello\r\n").await;
+    let job = next(&mut dispatcher).await;
+    let held = Attempt::Held { status: "4.3.5".into(), diagnostic: "no alias".into() };
+    queue.finish(job, vec![(0, held), (1, delivered())], None).await.unwrap();
+    queue.flush();
+    assert!(
+        tokio::time::timeout(Duration::from_secs(30 * 86_400), dispatcher.next()).await.is_err(),
+        "again"
+    );
+    let listed = queue.list(None, 10).await.unwrap();
+    assert!(listed[0].held && listed[0].recipients[0].held && !listed[0].recipients[1].held, "{listed:?}");
+    let (_, _, mut dispatcher) = reopen(&disk);
+    let job = next(&mut dispatcher).await;
+    assert_eq!((job.id, job.recipients[0].index, job.expired), (id, 0, false));
+    assert_eq!(job.recipients[0].last.as_ref().map(|last| last.diagnostic.as_str()), Some("no alias"));
+}

@@ -13,6 +13,7 @@ use mailstack_mta::event::{Event, Events, Log};
 use mailstack_mta::host::{Root, Users};
 use mailstack_mta::message::{Envelope, Notify, Origin, Recipient, Timestamp};
 use mailstack_mta::queue::{Destination, Queue};
+use mailstack_mta::spool::Standing;
 use mailstack_policy::rules::{HopHost, NextHop, Qualify, Rules};
 use mailstack_policy::{Here, Route};
 use mailstack_runtime::{Config, Limits, MailboxFormat, Mailboxes, Paths, Role};
@@ -241,6 +242,28 @@ async fn the_postmaster_hears_of_a_sender_who_is_not_there() {
     let mailbox = fs::read_to_string(host.tree.path("var/mail/root")).unwrap();
     assert!(mailbox.contains("\nSubject: Postmaster notice: a sender could not be told\n"), "{mailbox}");
     assert_eq!(host.queue.count(), 0);
+}
+
+#[tokio::test]
+async fn what_nobody_can_be_told_of_is_held_and_said() {
+    let refuse = vec![("no", 550, "5.1.1 no such user")];
+    let sink = Sink::start(Plan { refuse, ..Plan::default() }).await;
+    let mut host = Host::start(&sink, true);
+    fs::write(host.tree.path("etc/passwd"), "toor:x:0:0::/:\nbob:x:64001:64001::/home/bob:\n").unwrap();
+    host.send("ghost@corp.example", ["yes@far.example", "no@far.example"].map(recipient).to_vec()).await;
+    let mut last = None;
+    while !matches!(last, Some(Event::Deferred(_))) {
+        last =
+            Some(tokio::time::timeout(Duration::from_secs(20), host.events.recv()).await.unwrap().unwrap());
+    }
+    host.queue.flush();
+    let listed = host.queue.list(None, 10).await.unwrap();
+    assert!(listed[0].held && listed[0].recipients[1].held && !listed[0].recipients[0].held);
+    assert_eq!(listed[0].recipients[0].standing, Standing::Done);
+    let Standing::Deferred(wait) = &listed[0].recipients[1].standing else { panic!("{listed:?}") };
+    assert!(wait.diagnostic.contains("give postmaster an alias"), "{wait:?}");
+    assert!(wait.diagnostic.contains("5.1.1 no such user"), "{wait:?}");
+    assert_eq!((host.queue.count(), sink.taken().len()), (1, 1));
 }
 
 #[tokio::test]
