@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use mailstack_mta::host::Root;
@@ -19,6 +19,8 @@ use super::network::HostNetwork;
 const START: Duration = Duration::from_secs(10);
 /// Between two looks at a process that starts.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long the end of its log is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Lines of its log that are kept.
 const LINES: usize = 200;
 
@@ -26,6 +28,7 @@ const LINES: usize = 200;
 pub(super) struct Candidate {
     process: Child,
     log: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Candidate {
@@ -41,8 +44,8 @@ impl Candidate {
             command(root)?.env("NOTIFY_SOCKET", &notify).spawn()
         })?;
         let log = Arc::default();
-        keep_log(&mut process, &log);
-        let mut candidate = Self { process, log };
+        let reader = keep_log(&mut process, &log);
+        let mut candidate = Self { process, log, reader };
         match candidate.is_ready(&ready) {
             true => Ok(Ok(candidate)),
             false => Ok(Err(candidate.end())),
@@ -69,6 +72,12 @@ impl Candidate {
         // Both fail only for a process that has ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let begin = Instant::now();
+        // Its last words; a process that it left behind may keep the pipe open.
+        while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) && begin.elapsed() < LAST_WORDS
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
         self.log()
     }
 }
@@ -81,10 +90,10 @@ fn command(root: &Root) -> io::Result<Command> {
     Ok(command)
 }
 
-fn keep_log(process: &mut Child, log: &Arc<Mutex<Vec<String>>>) {
-    let Some(stderr) = process.stderr.take() else { return };
+fn keep_log(process: &mut Child, log: &Arc<Mutex<Vec<String>>>) -> Option<JoinHandle<()>> {
+    let stderr = process.stderr.take()?;
     let log = Arc::clone(log);
-    thread::spawn(move || {
+    Some(thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             if log.len() == LINES {
@@ -92,5 +101,5 @@ fn keep_log(process: &mut Child, log: &Arc<Mutex<Vec<String>>>) {
             }
             log.push(line);
         }
-    });
+    }))
 }
