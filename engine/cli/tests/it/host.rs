@@ -5,8 +5,25 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
+
+/// The command, at a place that every user can reach: in a checkout below a closed home, a copy that stays in the
+/// directory for temporary files.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let built = Path::new(env!("CARGO_BIN_EXE_mailstack"));
+        let is_open = |at: &Path| fs::metadata(at).is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
+        if built.ancestors().all(is_open) {
+            return built.to_owned();
+        }
+        let copy = std::env::temp_dir().join(format!("mailstack-under-test-{}", std::process::id()));
+        fs::copy(built, &copy).unwrap();
+        copy
+    })
+}
 
 /// A host; its MTA is ended when it goes.
 pub struct Host {

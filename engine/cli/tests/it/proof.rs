@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_mailstack");
+use crate::host::binary;
+
 const HOSTNAME: &str = "web01.corp.example";
 const ROLES: [&str; 4] = ["nullclient", "msp", "loopback", "gateway"];
 /// An ordinary user.
@@ -24,14 +25,14 @@ fn configuration(declaration: &str) -> String {
     let dir = TempDir::with_prefix("mailstack-test-").unwrap();
     let (file, tree) = (dir.path().join("host.toml"), dir.path().join("tree"));
     fs::write(&file, declaration).unwrap();
-    let built = Command::new(BINARY).arg("build").arg(&file).arg("-o").arg(&tree).output().unwrap();
+    let built = Command::new(binary()).arg("build").arg(&file).arg("-o").arg(&tree).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     fs::read_to_string(tree.join("etc/mailstack/mta.toml")).unwrap()
 }
 
 /// As [`configuration`], of the starter of a role.
 fn starter(role: &str) -> String {
-    let text = Command::new(BINARY).args(["init", role]).output().unwrap().stdout;
+    let text = Command::new(binary()).args(["init", role]).output().unwrap().stdout;
     configuration(&String::from_utf8(text).unwrap())
 }
 
@@ -52,7 +53,7 @@ fn outcome(command: &mut Command, request: &str) -> Value {
 }
 
 fn prover() -> Command {
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(binary());
     command.arg("prove-candidate");
     command
 }
@@ -246,7 +247,7 @@ fn what_does_not_come_up_says_why() {
 fn without_namespaces_the_reason_is_told() {
     let script = "echo 0 > /proc/sys/user/max_net_namespaces && exec \"$0\" prove-candidate";
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "sh", "-c", script, BINARY]);
+    command.args(["--user", "--map-root-user", "sh", "-c", script]).arg(binary());
     let output = begin(&mut command, &request(&starter("nullclient"), None)).wait_with_output().unwrap();
     let Ok(outcome) = serde_json::from_slice::<Value>(&output.stdout) else {
         eprintln!("SKIPPED: this machine has no user namespaces");
@@ -269,7 +270,7 @@ fn as_user(command: &mut Command) -> &mut Command {
 fn an_apply_without_namespaces_says_that_only_the_policy_was_proven() {
     let dir = TempDir::with_prefix("mailstack-test-").unwrap();
     let declaration = dir.path().join("host.toml");
-    fs::write(&declaration, Command::new(BINARY).args(["init", "nullclient"]).output().unwrap().stdout)
+    fs::write(&declaration, Command::new(binary()).args(["init", "nullclient"]).output().unwrap().stdout)
         .unwrap();
     if nix::unistd::geteuid().is_root() {
         std::os::unix::fs::chown(dir.path(), Some(USER), Some(USER)).unwrap();
@@ -277,14 +278,14 @@ fn an_apply_without_namespaces_says_that_only_the_policy_was_proven() {
     let script = "echo 0 > /proc/sys/user/max_net_namespaces && \
                   exec unshare --user --map-user=\"$1\" --map-group=\"$2\" \"$0\" apply \"$3\"";
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "sh", "-c", script, BINARY]);
+    command.args(["--user", "--map-root-user", "sh", "-c", script]).arg(binary());
     let (uid, gid) = match nix::unistd::geteuid().is_root() {
         true => (USER, USER),
         false => (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
     };
     command.args([uid.to_string(), gid.to_string()]).arg(&declaration).env("MAILSTACK_ROOT", dir.path());
     let applied = as_user(&mut command).output().unwrap();
-    as_user(Command::new(BINARY).arg("stop").env("MAILSTACK_ROOT", dir.path())).output().unwrap();
+    as_user(Command::new(binary()).arg("stop").env("MAILSTACK_ROOT", dir.path())).output().unwrap();
     let said = String::from_utf8_lossy(&applied.stderr);
     if said.contains("unshare:") {
         eprintln!("SKIPPED: this machine has no user namespaces");

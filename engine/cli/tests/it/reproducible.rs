@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::host::Ended;
+use crate::host::{Ended, binary};
 
 const ROLES: [&str; 4] = ["nullclient", "msp", "loopback", "gateway"];
 /// A user who owns nothing.
@@ -29,10 +29,10 @@ type Tree = BTreeMap<PathBuf, (Vec<u8>, u32)>;
 fn build(role: &str, surroundings: &Surroundings) -> (String, Tree) {
     let dir = TempDir::with_prefix("mailstack-test-").unwrap();
     let declaration = dir.path().join(format!("{role}.host.toml"));
-    let starter = Command::new(env!("CARGO_BIN_EXE_mailstack")).args(["init", role]).output().unwrap();
+    let starter = Command::new(binary()).args(["init", role]).output().unwrap();
     fs::write(&declaration, starter.stdout).unwrap();
     let mut command = Command::new("sh");
-    command.args(["-c", "umask \"$1\" && exec \"$0\" build \"$2\" -o out", env!("CARGO_BIN_EXE_mailstack")]);
+    command.args(["-c", "umask \"$1\" && exec \"$0\" build \"$2\" -o out"]).arg(binary());
     command.arg(surroundings.umask).arg(&declaration).current_dir(dir.path());
     command.envs(surroundings.environment.iter().copied());
     if let Some(user) = surroundings.user.filter(|_| nix::unistd::geteuid().is_root()) {
