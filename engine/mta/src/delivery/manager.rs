@@ -19,6 +19,7 @@ use super::helper::{Failure, Helper};
 use super::local::{Facts, has_been_delivered_to};
 use super::notice;
 use super::remote::{Remote, Verdict};
+use super::watched::Watch;
 use crate::bounce::{self, Action, Cause};
 use crate::event::{Event, Events, Step};
 use crate::host::Users;
@@ -125,7 +126,11 @@ pub(super) enum Ending {
 impl Context {
     /// False: the queue is closed.
     async fn work(&self, queue: &Queue, job: Job) -> bool {
-        let mut endings = self.endings(&job).await;
+        let watch = Watch::default();
+        let mut endings = self.endings(&job, &watch).await;
+        if let Some(fault) = watch.fault() {
+            endings.iter_mut().for_each(|ending| blame(ending, fault));
+        }
         let notice = notice::write(self, &job, &endings).await.unwrap_or_else(|nobody| {
             nobody.keep(&job, &mut endings);
             None
@@ -157,7 +162,7 @@ impl Context {
         }
     }
 
-    async fn endings(&self, job: &Job) -> Vec<Ending> {
+    async fn endings(&self, job: &Job, watch: &Watch) -> Vec<Ending> {
         if job.expired {
             let lifetime = Duration::from_secs(self.config.queue.lifetime);
             return job.recipients.iter().map(|due| expired(due, lifetime)).collect();
@@ -166,7 +171,7 @@ impl Context {
             Destination::Local => {
                 let mut endings = Vec::with_capacity(job.recipients.len());
                 for due in &job.recipients {
-                    endings.push(self.deliver_here(job, due).await);
+                    endings.push(self.deliver_here(job, due, watch).await);
                 }
                 endings
             }
@@ -174,7 +179,7 @@ impl Context {
                 job.recipients.iter().map(|due| self.nowhere(&due.recipient.address)).collect()
             }
             destination => {
-                let body = || job.body.clone();
+                let body = || watch.over(&job.body);
                 let random = random();
                 let verdicts = self.remote.deliver(destination, transaction(job), &body, random).await;
                 verdicts.into_iter().map(Ending::Verdict).collect()
@@ -198,7 +203,7 @@ impl Context {
         }
     }
 
-    async fn deliver_here(&self, job: &Job, due: &Due) -> Ending {
+    async fn deliver_here(&self, job: &Job, due: &Due, watch: &Watch) -> Ending {
         let address = &due.recipient.address;
         let user = match self.route(address) {
             Route::Local { user } => user,
@@ -219,7 +224,7 @@ impl Context {
             let cause = Cause::here("4.3.5", "this host has no mailboxes");
             return Ending::Verdict(Verdict::Deferred { cause, unreachable: false });
         };
-        match helper.deliver(&user, &facts, &mut job.body.clone()).await {
+        match helper.deliver(&user, &facts, &mut watch.over(&job.body)).await {
             Ok(mailbox) => Ending::Delivered { mailbox },
             Err(failure) => failed_here(&failure),
         }
@@ -276,6 +281,23 @@ fn failed_here(failure: &Failure) -> Ending {
         true => Verdict::Failed(cause),
         false => Verdict::Deferred { cause, unreachable: false },
     })
+}
+
+/// What had to wait since the message could not be read does so for that, whatever it looked like from outside.
+/// A damaged one does not get better: it is kept as it is.
+fn blame(ending: &mut Ending, fault: &SpoolError) {
+    let Ending::Verdict(Verdict::Deferred { .. }) = ending else { return };
+    *ending = match fault {
+        SpoolError::Damaged(..) => {
+            let text =
+                format!("{fault}: restore the spool's files from a backup, or ask the sender for it again");
+            Ending::Held(Cause::here("4.3.0", text))
+        }
+        _ => {
+            let cause = Cause::here("4.3.0", format!("the message could not be read: {fault}"));
+            Ending::Verdict(Verdict::Deferred { cause, unreachable: false })
+        }
+    };
 }
 
 /// A recipient whose message is older than its lifetime.

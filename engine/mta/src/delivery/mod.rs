@@ -10,6 +10,7 @@ pub mod local;
 mod manager;
 mod notice;
 pub mod remote;
+mod watched;
 
 pub use manager::{Context, run};
 

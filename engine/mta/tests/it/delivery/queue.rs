@@ -120,18 +120,20 @@ impl Host {
     }
 
     async fn send_message(&self, sender: &str, recipients: Vec<Recipient>, message: &[u8]) {
-        let envelope = Envelope {
-            sender: sender.to_owned().try_into().unwrap(),
-            recipients,
-            arrived: now(),
-            origin: Origin::Local { uid: 1000 },
-            eight_bit: false,
-            ret: None,
-            envid: None,
-        };
         let mut incoming = self.queue.begin();
         incoming.write(message).await.unwrap();
-        incoming.commit(envelope).await.unwrap();
+        incoming.commit(envelope(sender, recipients)).await.unwrap();
+    }
+
+    /// The next event of that kind.
+    async fn event(&mut self, is: impl Fn(&Event) -> bool) -> Event {
+        loop {
+            let event = tokio::time::timeout(Duration::from_secs(20), self.events.recv()).await;
+            let event = event.expect("it happens").unwrap();
+            if is(&event) {
+                return event;
+            }
+        }
     }
 
     /// The events up to the one that concludes the `count`th message.
@@ -144,6 +146,18 @@ impl Host {
             seen.push(event);
         }
         seen
+    }
+}
+
+fn envelope(sender: &str, recipients: Vec<Recipient>) -> Envelope {
+    Envelope {
+        sender: sender.to_owned().try_into().unwrap(),
+        recipients,
+        arrived: now(),
+        origin: Origin::Local { uid: 1000 },
+        eight_bit: false,
+        ret: None,
+        envid: None,
     }
 }
 
@@ -251,11 +265,7 @@ async fn what_nobody_can_be_told_of_is_held_and_said() {
     let mut host = Host::start(&sink, true);
     fs::write(host.tree.path("etc/passwd"), "toor:x:0:0::/:\nbob:x:64001:64001::/home/bob:\n").unwrap();
     host.send("ghost@corp.example", ["yes@far.example", "no@far.example"].map(recipient).to_vec()).await;
-    let mut last = None;
-    while !matches!(last, Some(Event::Deferred(_))) {
-        last =
-            Some(tokio::time::timeout(Duration::from_secs(20), host.events.recv()).await.unwrap().unwrap());
-    }
+    host.event(|event| matches!(event, Event::Deferred(_))).await;
     host.queue.flush();
     let listed = host.queue.list(None, 10).await.unwrap();
     assert!(listed[0].held && listed[0].recipients[1].held && !listed[0].recipients[0].held);
@@ -264,6 +274,31 @@ async fn what_nobody_can_be_told_of_is_held_and_said() {
     assert!(wait.diagnostic.contains("give postmaster an alias"), "{wait:?}");
     assert!(wait.diagnostic.contains("5.1.1 no such user"), "{wait:?}");
     assert_eq!((host.queue.count(), sink.taken().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_damaged_body_is_held_and_is_nobody_elses_fault() {
+    let sink = Sink::start(Plan::default()).await;
+    let mut host = Host::start(&sink, true);
+    let message = [MESSAGE, "words\r\n".repeat(50_000).as_bytes()].concat();
+    let mut incoming = host.queue.begin();
+    incoming.write(&message).await.unwrap();
+    let segment = host.tree.path("var/lib/mailstack/spool/segments/00000001.seg");
+    let mut octets = fs::read(&segment).unwrap();
+    let at = octets.windows(MESSAGE.len()).position(|found| found == MESSAGE).unwrap();
+    octets[at] ^= 1;
+    fs::write(&segment, octets).unwrap();
+    let to = ["yes@far.example", "carol@corp.example"].map(recipient).to_vec();
+    incoming.commit(envelope("bob@corp.example", to)).await.unwrap();
+    for _ in 0..2 {
+        let event = host.event(|event| matches!(event, Event::Deferred(_))).await;
+        let Event::Deferred(step) = event else { panic!("{event:?}") };
+        assert_eq!((step.relay.as_deref(), step.dsn.as_str()), (None, "4.3.0"), "{step:?}");
+        assert!(step.text.contains("cannot be read: damaged at segment 00000001"), "{step:?}");
+    }
+    let listed = host.queue.list(None, 10).await.unwrap();
+    assert!(listed[0].recipients.iter().all(|recipient| recipient.held), "{listed:?}");
+    assert_eq!(sink.taken().len(), 0);
 }
 
 #[tokio::test]
