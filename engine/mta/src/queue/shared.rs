@@ -89,7 +89,7 @@ impl Shared {
         for id in self.spool.ids() {
             match self.spool.message(id) {
                 Ok(stored) => self.schedule(stored),
-                Err(error) => recovery.unreadable.push(unreadable(id, &error)),
+                Err(error) => recovery.unreadable.push(Unreadable::message(id, &error)),
             }
         }
         self.state().unreadable = recovery.unreadable.clone();
@@ -157,9 +157,13 @@ impl Shared {
 
     /// Holds a message that cannot go on, and says so.
     pub fn set_aside(&self, id: QueueId, error: &SpoolError) {
-        let found = unreadable(id, error);
+        let found = Unreadable::message(id, error);
         let mut state = self.state();
         state.schedule.hold(id);
+        // Recipients at several destinations may find the same.
+        if state.unreadable.iter().any(|known| known.id == Some(id)) {
+            return;
+        }
         state.unreadable.push(found.clone());
         drop(state);
         if let Some(tell) = self.listener.get() {
@@ -212,8 +216,4 @@ fn due(envelope: &Envelope, pick: &Pick, last: impl Fn(usize) -> Option<crate::s
         Some(Due { index, recipient, last: last(index) })
     });
     due.collect()
-}
-
-fn unreadable(id: QueueId, error: &SpoolError) -> Unreadable {
-    Unreadable { file: "segments".to_owned(), offset: 0, id: Some(id), reason: error.to_string() }
 }

@@ -18,7 +18,7 @@ use super::error::SpoolError;
 use super::index::{Claim, Entry, Index, Shared, lock};
 use super::log::{Log, Op, Options, Reply};
 use super::record::{Accepted, Kind, Record, file_name};
-use super::{Recovery, scan};
+use super::{Recovery, Unreadable, scan};
 use crate::message::{Envelope, Outcome, QueueId};
 
 /// Octets up to which a message is one record.
@@ -269,9 +269,12 @@ pub fn inspect(directory: &Path) -> Result<(Vec<Stored>, Recovery), SpoolError> 
     let name = directory.display().to_string();
     let disk = RealDisk::read_only(directory).map_err(|error| SpoolError::io("open", &name, error))?;
     let Some(disk) = disk else { return Ok((Vec::new(), Recovery::default())) };
-    let scan = scan::scan(&disk)?;
+    let mut scan = scan::scan(&disk)?;
     let ids: Vec<QueueId> = scan.index.messages.keys().copied().collect();
     let index = std::sync::Mutex::new(scan.index);
-    let messages: Result<Vec<Stored>, SpoolError> = ids.into_iter().map(|id| stored(&index, id)).collect();
-    Ok((messages?, scan.recovery))
+    let unreadable = &mut scan.recovery.unreadable;
+    // One that cannot be read hides no other.
+    let read = |id| stored(&index, id).map_err(|error| unreadable.push(Unreadable::message(id, &error))).ok();
+    let messages = ids.into_iter().filter_map(read).collect();
+    Ok((messages, scan.recovery))
 }

@@ -77,5 +77,17 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+impl Unreadable {
+    /// A message that an error is about.
+    pub fn message(id: QueueId, error: &SpoolError) -> Self {
+        let (file, offset) = match error {
+            SpoolError::Damaged(_, place) => (record::file_name(place.segment), place.offset),
+            SpoolError::Io { file, .. } => (file.clone(), 0),
+            _ => (String::new(), 0),
+        };
+        Self { file, offset, id: Some(id), reason: error.to_string() }
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -54,7 +54,7 @@ pub(super) fn scan(disk: &dyn Disk) -> Result<Scan, SpoolError> {
     for found in found.values() {
         scan.note_seal(&found.header);
     }
-    scan.complete()?;
+    scan.complete();
     scan.recovery.messages = scan.index.messages.len();
     Ok(scan)
 }
@@ -181,7 +181,7 @@ impl Scan {
     }
 
     /// Reads the descriptions of what is queued: of all that was ever accepted they are few.
-    fn complete(&mut self) -> Result<(), SpoolError> {
+    fn complete(&mut self) {
         let bare: Vec<(QueueId, Extent)> = self
             .index
             .messages
@@ -192,13 +192,16 @@ impl Scan {
         for (id, base) in bare {
             let Some(segment) = self.index.segments.get(&base.segment) else { continue };
             let read = read_accepted(&*segment.file, base.offset);
-            let read = read.map_err(|error| SpoolError::io("read", &file_name(base.segment), error))?;
             self.complete_one(id, base, read);
         }
-        Ok(())
     }
 
-    fn complete_one(&mut self, id: QueueId, base: Extent, read: Option<(Frame, Accepted)>) {
+    fn complete_one(&mut self, id: QueueId, base: Extent, read: io::Result<Option<(Frame, Accepted)>>) {
+        // The others are not to wait for the disk of one.
+        let (read, reason) = match read {
+            Ok(read) => (read, "a message is damaged".to_owned()),
+            Err(error) => (None, format!("a message cannot be read: {error}")),
+        };
         let whole = read.filter(|(_, accepted)| accepted.chunks.iter().all(|chunk| self.index.holds(chunk)));
         let progress = self.index.messages.get(&id).map(|entry| entry.progress.clone());
         match whole {
@@ -208,7 +211,7 @@ impl Scan {
                 self.index.put(id, entry);
             }
             None => {
-                self.unreadable(&file_name(base.segment), base.offset, Some(id), "a message is damaged");
+                self.unreadable(&file_name(base.segment), base.offset, Some(id), &reason);
                 self.index.forget(id);
                 if let Some(segment) = self.index.segments.get_mut(&base.segment) {
                     segment.live += 1;

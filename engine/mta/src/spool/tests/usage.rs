@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use super::model::{Faults, ModelDisk};
 use super::{disk, envelope};
 use crate::message::{Outcome, QueueId};
-use crate::spool::{Change, Disk, DiskFile, Notice, Options, Spool, SpoolError, inspect};
+use crate::spool::{Change, Disk, DiskFile, Notice, Options, Place, Spool, SpoolError, Unreadable, inspect};
 
 const SMALL: Options = Options { segment_size: 64 * 1024, reserve: 1024, memory: 0 };
 
@@ -133,6 +133,34 @@ async fn damage_is_told_of_and_the_rest_is_there() {
     assert_eq!(spool.ids(), ids[1..]);
     assert_eq!(recovery.unreadable.len(), 1);
     assert_eq!(recovery.unreadable[0].id, Some(ids[0]));
+}
+
+#[tokio::test]
+async fn what_is_damaged_hides_nothing_from_who_looks_at_a_spool_that_nobody_serves() {
+    let directory = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(directory.path(), SMALL).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(send(&spool, &[b'x'; 20_000]).await.unwrap());
+    }
+    drop(spool);
+    let path = directory.path().join("segments/00000001.seg");
+    let mut first = std::fs::read(&path).unwrap();
+    first[64 + 36 + 5] ^= 1;
+    std::fs::write(&path, first).unwrap();
+    drop(reopened(directory.path()).await); // waits until it is closed
+    let (stored, recovery) = loop {
+        match inspect(directory.path()) {
+            Err(SpoolError::InUse) => tokio::task::yield_now().await,
+            found => break found.unwrap(),
+        }
+    };
+    assert_eq!(stored.iter().map(|stored| stored.id).collect::<Vec<_>>(), ids[1..]);
+    let [found] = &recovery.unreadable[..] else { panic!("{recovery:?}") };
+    assert_eq!((found.id, found.file.as_str()), (Some(ids[0]), "00000001.seg"));
+    let place = Place { segment: 2, offset: 64 };
+    let found = Unreadable::message(ids[1], &SpoolError::Damaged(ids[1], place));
+    assert_eq!((found.file.as_str(), found.offset), ("00000002.seg", 64));
 }
 
 #[tokio::test]
