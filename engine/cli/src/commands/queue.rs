@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anstream::{eprintln, stdout};
-use mailstack_mta::control::{Client, Entry, EntryRecipient};
+use mailstack_mta::control::{Client, Entry, EntryRecipient, Item};
 use mailstack_mta::host::Root;
 use mailstack_mta::spool::Standing;
 
@@ -29,11 +29,18 @@ pub fn list(host: &HostTree, json: bool) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let mut lines = Vec::new();
-    for entry in entries {
-        rows(&entry?, &mut lines);
+    let mut is_damaged = false;
+    for item in entries {
+        match item? {
+            Item::Message(entry) => rows(&entry, &mut lines),
+            Item::Damaged(found) => {
+                is_damaged = true;
+                eprintln!("damaged: {found}");
+            }
+        }
     }
     if lines.is_empty() {
-        eprintln!("the queue is empty");
+        eprintln!("{}", if is_damaged { "nothing else is in the queue" } else { "the queue is empty" });
         return Ok(Exit::Done);
     }
     lines.insert(0, ["ID", "SIZE", "ARRIVED", "FROM", "TO", "STATE"].map(str::to_owned).to_vec());

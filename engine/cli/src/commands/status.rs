@@ -59,6 +59,9 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
     if let Some(mta) = &report.mta {
         rows.push(("sessions", mta.sessions.to_string()));
         rows.push(("queue", format!("{} messages", mta.queued)));
+        if mta.damaged > 0 {
+            rows.push(("damaged", format!("{}: see mailstack queue list", mta.damaged)));
+        }
     }
     rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect()
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use mailstack_mta::control::{Client, Entry, EntryRecipient};
+use mailstack_mta::control::{Client, Entry, EntryRecipient, Item};
 use mailstack_mta::host::Root;
 use mailstack_mta::spool::Standing;
 use mailstack_runtime::Paths;
@@ -17,8 +17,14 @@ pub fn print(root: &Root, paths: &Paths, out: &mut dyn Write) -> Result<u8, Fail
     let entries = client.queue_list(None, None).map_err(unanswered)?;
     let spool = paths.spool.display().to_string();
     let mut count = 0_u64;
-    for entry in entries {
-        let entry = entry.map_err(unanswered)?;
+    for item in entries {
+        let entry = match item.map_err(unanswered)? {
+            Item::Message(entry) => entry,
+            Item::Damaged(found) => {
+                write_out(out, &format!("damaged: {found}\n"))?;
+                continue;
+            }
+        };
         if count == 0 {
             write_out(out, &heading(&spool))?;
         }

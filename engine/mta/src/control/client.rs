@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mailstack_runtime::Paths;
 
-use super::{ControlError, Entry, Reply, Request, Status};
+use super::{ControlError, Item, Reply, Request, Status};
 use crate::host::{Root, unix};
 use crate::message::QueueId;
 
@@ -109,14 +109,15 @@ pub struct Entries {
 }
 
 impl Iterator for Entries {
-    type Item = Result<Entry, ControlError>;
+    type Item = Result<Item, ControlError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.over {
             return None;
         }
         match self.client.receive() {
-            Ok(Reply::Message(entry)) => return Some(Ok(entry)),
+            Ok(Reply::Message(entry)) => return Some(Ok(Item::Message(entry))),
+            Ok(Reply::Damaged(found)) => return Some(Ok(Item::Damaged(found))),
             Ok(Reply::Done { .. }) => self.over = true,
             Ok(other) => {
                 self.over = true;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{QueueId, Timestamp};
 use crate::queue::Listed;
-use crate::spool::Standing;
+use crate::spool::{Standing, Unreadable};
 
 mod client;
 mod serve;
@@ -60,6 +60,8 @@ pub enum Reply {
     Status(Status),
     /// One message of a list; more lines follow.
     Message(Entry),
+    /// Something of a list that cannot be read; more lines follow.
+    Damaged(Damaged),
     /// It is done; after a list, with the number of its messages.
     Done {
         /// Messages given.
@@ -89,6 +91,60 @@ pub struct Status {
     pub sessions: u32,
     /// Messages in the queue.
     pub queued: u64,
+    /// What lies in the spool and cannot go on, as the list shows it.
+    #[serde(default)]
+    pub damaged: u64,
+}
+
+/// What a list consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Item {
+    /// A message.
+    Message(Entry),
+    /// What cannot be read.
+    Damaged(Damaged),
+}
+
+/// Something in the spool that cannot be read, or a message whose outcome cannot be recorded. Root and the MTA's own
+/// user are shown it, in front of the messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damaged {
+    /// The message, where that much is known; it is in the list too where its envelope can be read.
+    pub id: Option<QueueId>,
+    /// The file in the spool; empty: none in particular.
+    pub file: String,
+    /// Octets from its beginning.
+    pub offset: u64,
+    /// What is wrong.
+    pub damaged: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl From<Unreadable> for Damaged {
+    fn from(found: Unreadable) -> Self {
+        let help = match found.file.is_empty() {
+            false => {
+                "it stays on the disk and is not delivered: stop mailstack, restore the file, start it again"
+            }
+            true => "it is held until mailstack is started again",
+        };
+        let Unreadable { id, file, offset, reason } = found;
+        Self { id, file, offset, damaged: reason, help: help.to_owned() }
+    }
+}
+
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(id) = self.id {
+            write!(f, "{id}: ")?;
+        }
+        if !self.file.is_empty() {
+            write!(f, "segments/{} octet {}: ", self.file, self.offset)?;
+        }
+        write!(f, "{}; {}", self.damaged, self.help)
+    }
 }
 
 /// One queued message.

@@ -164,6 +164,7 @@ fn status(facts: &Facts) -> Status {
         listening: facts.listening.clone(),
         sessions: facts.server.sessions(),
         queued: facts.queue.count() as u64,
+        damaged: facts.queue.unreadable().len() as u64,
     }
 }
 
@@ -174,6 +175,10 @@ async fn list(
     limit: Option<u64>,
     write: &mut (impl AsyncWriteExt + Unpin),
 ) -> std::io::Result<()> {
+    if after.is_none() && asker.is_operator() {
+        let damaged = facts.queue.unreadable().into_iter().map(|found| line(&Reply::Damaged(found.into())));
+        send(write, &damaged.collect::<Vec<_>>().concat()).await?;
+    }
     let limit = limit.unwrap_or(u64::MAX);
     let mut count = 0;
     while count < limit {

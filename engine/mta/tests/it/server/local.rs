@@ -1,6 +1,6 @@
 //! Programs of this host: the submission socket, the control socket.
 
-use mailstack_mta::control::{self, Client, Facts};
+use mailstack_mta::control::{self, Client, Facts, Item};
 use mailstack_mta::message::{Origin, Timestamp};
 use mailstack_mta::submission::{Request, SubmitError, Submitted, submit};
 use mailstack_policy::ReversePath;
@@ -70,7 +70,12 @@ async fn nobody_serves_so_it_is_dropped_and_taken_at_the_next_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_control_socket_answers() {
-    let world = World::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let root = tree(directory.path());
+    let segments = root.path(&config().paths.spool).join("segments");
+    std::fs::create_dir_all(&segments).unwrap();
+    std::fs::write(segments.join("junk"), "").unwrap();
+    let world = World::start_in(root, |_| {}).await;
     hand_in(&world, request("alice", &["alice"]), "\nx\n").await.unwrap();
     hand_in(&world, request("alice", &["root"]), "\nx\n").await.unwrap();
     let socket = unix::bind(&world.root.path(&world.config.paths.control_socket), 0o666).unwrap();
@@ -90,9 +95,13 @@ async fn the_control_socket_answers() {
         let status = client.status().unwrap();
         client.flush().unwrap();
         client.scan_drop().unwrap();
-        let all = client.queue_list(None, None).unwrap().map(Result::unwrap).count();
+        let all: Vec<Item> = client.queue_list(None, None).unwrap().map(Result::unwrap).collect();
+        let Item::Damaged(found) = &all[0] else { panic!("{all:?}") };
+        assert_eq!((status.damaged, found.file.as_str()), (1, "junk"));
+        assert!(found.to_string().starts_with("segments/junk octet 0: no name of a segment; "), "{found}");
         let one = Client::connect(&root, &paths).unwrap().queue_list(None, Some(1)).unwrap();
-        (status.queued, all, one.map(Result::unwrap).count())
+        let one = one.map(Result::unwrap).filter(|item| matches!(item, Item::Message(_)));
+        (status.queued, all.len(), one.count())
     });
-    assert_eq!(timeout(DEADLINE, asked).await.unwrap().unwrap(), (2, 2, 1));
+    assert_eq!(timeout(DEADLINE, asked).await.unwrap().unwrap(), (2, 3, 1));
 }
