@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use mailstack_runtime::{MailboxFormat, Mailboxes};
 use mailstack_smtp::address::DomainName;
@@ -34,6 +35,12 @@ pub use wire::Failure;
 pub const COMMAND: &str = "deliver-helper";
 /// Processes; each delivers one message at a time, so that one locked mailbox does not hold up all.
 const PROCESSES: usize = 2;
+/// The longest that one delivery may take; a process that takes longer hangs in its file system.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a process may take to end once its socket is closed.
+const GRACE: Duration = Duration::from_secs(15);
+/// How often is looked whether it did.
+const TICK: Duration = Duration::from_millis(5);
 
 /// What a helper is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +107,11 @@ struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.wait();
+        let deadline = Instant::now() + GRACE;
+        // One that hangs is left to init: the MTA must end, and start others.
+        while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(TICK);
+        }
     }
 }
 
@@ -121,9 +132,16 @@ impl Helper {
     /// Delivers a message to a user's mailbox, and returns the mailbox's name when it is durable there.
     pub async fn deliver(&self, user: &str, facts: &Facts, body: &mut impl Body) -> Result<String, Failure> {
         let mut lease = self.lease().await.ok_or_else(|| gone("no delivery helper is running"))?;
-        let result = lease.channel().exchange(user, facts, body).await;
-        match result {
+        let result = tokio::time::timeout(PATIENCE, lease.channel().exchange(user, facts, body)).await;
+        match result.unwrap_or(Err(Trouble::Hangs)) {
             Ok(result) => result,
+            Err(Trouble::Hangs) => {
+                lease.abandon();
+                let seconds = PATIENCE.as_secs();
+                let text =
+                    format!("the mailbox of {user} was not written to within {seconds} s: its disk hangs");
+                Err(Failure { status: "4.2.0".to_owned(), text })
+            }
             Err(Trouble::Body(error)) => Err(gone(&format!("the message could not be read: {error}"))),
             Err(Trouble::Channel(error)) => {
                 lease.discard();
@@ -157,6 +175,15 @@ impl Lease<'_> {
     #[expect(clippy::expect_used, reason = "only drop and discard take it, and both end the lease")]
     fn channel(&mut self) -> &mut Channel {
         self.channel.as_mut().expect("a lease has its channel")
+    }
+
+    /// As [`Lease::discard`], for a process that does not end by it.
+    fn abandon(mut self) {
+        if let Some(channel) = self.channel.take() {
+            // It is waited for elsewhere, since it may take for ever.
+            tokio::task::spawn_blocking(move || drop(channel));
+        }
+        self.discard();
     }
 
     fn discard(mut self) {
@@ -196,6 +223,8 @@ fn gone(text: &str) -> Failure {
 
 /// What went wrong on this side.
 enum Trouble {
+    /// No answer came in time.
+    Hangs,
     Body(io::Error),
     Channel(io::Error),
 }

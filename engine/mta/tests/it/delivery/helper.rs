@@ -230,3 +230,16 @@ async fn many_at_once_lose_nothing() {
     let ids: BTreeSet<&str> = text.lines().filter(|line| line.starts_with("X-Id: ")).collect();
     assert_eq!((ids.len(), text.matches("\nline").count()), (ALL, ALL * 500));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_hangs_is_given_up_and_the_helper_with_it() {
+    let tree = Tree::new();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec cat"]); // takes all, and answers nothing
+    let helper = Helper::from_commands(std::iter::once(command), &tree.config()).unwrap();
+    let began = tokio::time::Instant::now();
+    let failure = deliver(&helper, "bob", MESSAGE).await.unwrap_err();
+    assert_eq!((failure.status.as_str(), began.elapsed().as_secs()), ("4.2.0", 300));
+    helper.died().await;
+    assert_eq!(deliver(&helper, "bob", MESSAGE).await.unwrap_err().status, "4.3.0");
+}
