@@ -101,7 +101,7 @@ fn mailboxes(context: &Context, address: &Address) -> Option<Vec<Address>> {
     // As a client that may send anywhere, yet is told of who is not there.
     let client = Client::Network { addr: IpAddr::V4(Ipv4Addr::LOCALHOST) };
     let here = Here::named(&context.hostname);
-    let exists = |name: &str| context.users.by_name(name).is_ok_and(|user| user.is_some());
+    let exists = |name: &str| may_exist(context, name);
     match mailstack_policy::recipient(&context.config.rules, here, &client, address, &exists) {
         RecipientVerdict::Deliver(expanded) => {
             let to: Vec<Address> = expanded.into_iter().map(|one| one.address).collect();
@@ -115,10 +115,15 @@ fn mailboxes(context: &Context, address: &Address) -> Option<Vec<Address>> {
 /// Whether mail for an address goes anywhere, as far as this host knows.
 fn is_there(context: &Context, address: &Address) -> bool {
     match context.route(address) {
-        Route::Local { user } => context.users.by_name(&user).is_ok_and(|user| user.is_some()),
+        Route::Local { user } => may_exist(context, &user),
         Route::Fail(_) => false,
         _ => true,
     }
+}
+
+/// While the users cannot be read everybody may be there: the notice waits, and does not go to somebody else.
+fn may_exist(context: &Context, name: &str) -> bool {
+    !matches!(context.users.by_name(name), Ok(None))
 }
 
 /// Why the policy has nowhere to send a recipient, in the words of a report.

@@ -60,15 +60,17 @@ impl Users {
         Self { path: root.etc("passwd"), cache: Mutex::new(None) }
     }
 
-    /// Returns the user of this name, or None where there is none. Errors: the file cannot be read.
+    /// Returns the user of this name, or None where there is none. Errors: the file cannot be read, or is not whole.
     pub fn by_name(&self, name: &str) -> io::Result<Option<User>> {
-        Ok(self.table()?.by_name.get(name).cloned())
+        let table = self.table()?;
+        table.settle(table.by_name.get(name).cloned())
     }
 
-    /// Returns the first user of this id, or None where there is none. Errors: the file cannot be read.
+    /// Returns the first user of this id, or None where there is none. Errors: the file cannot be read, or is not
+    /// whole.
     pub fn by_uid(&self, uid: u32) -> io::Result<Option<User>> {
         let table = self.table()?;
-        Ok(table.by_uid.get(&uid).and_then(|name| table.by_name.get(name)).cloned())
+        table.settle(table.by_uid.get(&uid).and_then(|name| table.by_name.get(name)).cloned())
     }
 
     fn table(&self) -> io::Result<Arc<Table>> {
@@ -98,6 +100,14 @@ impl Table {
             table.by_name.entry(user.name.clone()).or_insert(user);
         }
         table
+    }
+
+    /// Who is not found is nobody only where the file is whole: one without root is being written at this moment.
+    fn settle(&self, found: Option<User>) -> io::Result<Option<User>> {
+        if found.is_none() && !self.by_uid.contains_key(&0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it has no root: it is not whole"));
+        }
+        Ok(found)
     }
 }
 
@@ -161,8 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_missing_from_a_file_that_is_not_whole() {
+        let (dir, root) = tree("");
+        let users = Users::of(&root);
+        assert!(users.by_name("bob").is_err() && users.by_uid(2).is_err());
+        std::fs::write(dir.path().join("etc/passwd"), "bob:x:2:2::/:\n").unwrap();
+        assert!(users.by_name("alice").is_err());
+        assert_eq!(users.by_name("bob").unwrap().unwrap().uid, 2);
+        std::fs::remove_file(dir.path().join("etc/passwd")).unwrap();
+        std::fs::create_dir(dir.path().join("etc/passwd")).unwrap();
+        assert!(users.by_name("bob").is_err());
+    }
+
+    #[test]
     fn a_changed_file_is_read_again() {
-        let (dir, root) = tree("a:x:1:1::/:\n");
+        let (dir, root) = tree("root:x:0:0::/:\n");
         let users = Users::of(&root);
         assert!(users.by_name("bob").unwrap().is_none());
         std::fs::write(dir.path().join("etc/passwd"), "bob:x:2:2::/:\nmore:x:3:3::/:\n").unwrap();

@@ -302,6 +302,16 @@ async fn a_damaged_body_is_held_and_is_nobody_elses_fault() {
 }
 
 #[tokio::test]
+async fn a_passwd_that_is_not_whole_is_waited_for() {
+    let sink = Sink::start(Plan::default()).await;
+    let mut host = Host::start(&sink, true);
+    fs::write(host.tree.path("etc/passwd"), "").unwrap();
+    host.send("a@far.example", vec![recipient("bob@corp.example")]).await;
+    let event = host.event(|event| matches!(event, Event::Deferred(_) | Event::Bounced(_))).await;
+    assert!(matches!(&event, Event::Deferred(step) if step.dsn == "4.3.0"), "{event:?}");
+}
+
+#[tokio::test]
 async fn delivery_ends_when_the_helper_died_and_the_mail_waits() {
     let (sink, tree) = (Sink::start(Plan::default()).await, Tree::new());
     let dead = std::iter::once(std::process::Command::new("/bin/true"));
