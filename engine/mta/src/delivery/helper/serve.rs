@@ -148,6 +148,9 @@ fn write(
 }
 
 fn refused(error: &MailboxError) -> Failure {
+    if matches!(error, MailboxError::Torn { .. }) {
+        eprintln!("mailstack: delivery helper: {error}");
+    }
     failure(error.status(), &error.to_string())
 }
 

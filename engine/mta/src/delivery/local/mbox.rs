@@ -29,7 +29,8 @@ pub struct Mbox {
 }
 
 impl Mbox {
-    /// Appends a message, and returns when it is durable. After an error the mailbox is as it was before.
+    /// Appends a message, and returns when it is durable. After an error the mailbox is as it was before,
+    /// but for [`MailboxError::Torn`].
     pub fn append(&self, facts: &Facts, body: &mut dyn Read) -> Result<(), MailboxError> {
         let deadline = Instant::now() + self.patience;
         let mut file = self.open_locked(deadline)?;
@@ -37,11 +38,15 @@ impl Mbox {
         let _dot_lock = dot_lock.ok_or_else(|| MailboxError::Locked { path: self.path.clone() })?;
         let end = file.seek(SeekFrom::End(0)).map_err(at("seek in", &self.path))?;
         let written = self.write(&mut file, end, facts, body);
-        if written.is_err() {
-            // Without this, half a message would stand in front of the next one.
-            let _ = file.set_len(end).and_then(|()| file.sync_all());
+        written.map_err(|error| self.cut_off(&file, end, error))
+    }
+
+    /// Without this, half a message would stand in front of the next one.
+    pub(super) fn cut_off(&self, file: &File, end: u64, error: MailboxError) -> MailboxError {
+        match file.set_len(end).and_then(|()| file.sync_all()) {
+            Ok(()) => error,
+            Err(source) => MailboxError::Torn { path: self.path.clone(), end, why: Box::new(error), source },
         }
-        written
     }
 
     /// Opens and locks the file that bears the name now.

@@ -30,7 +30,7 @@ pub struct Facts {
     pub at: Timestamp,
 }
 
-/// Why a message does not lie in a mailbox. Nothing of it does.
+/// Why a message does not lie in a mailbox. Nothing of it does, unless it is [`MailboxError::Torn`].
 #[derive(Debug, thiserror::Error)]
 pub enum MailboxError {
     /// Another program held the lock all the time.
@@ -57,6 +57,21 @@ pub enum MailboxError {
         /// Why it failed.
         source: io::Error,
     },
+    /// What was written of it could not be taken back.
+    #[error(
+        "{} may end in half a message from octet {end} on, which could not be cut off ({source}): look at it; {why}",
+        .path.display()
+    )]
+    Torn {
+        /// The mailbox.
+        path: PathBuf,
+        /// Octets that it had before.
+        end: u64,
+        /// Why the message was not written.
+        why: Box<MailboxError>,
+        /// Why it could not be cut off.
+        source: io::Error,
+    },
     /// The message could not be read.
     #[error("the message could not be read: {0}")]
     Body(io::Error),
@@ -69,6 +84,7 @@ impl MailboxError {
             MailboxError::File { source, .. } if is_full(source) => "4.2.2",
             MailboxError::Locked { .. } | MailboxError::Refused { .. } | MailboxError::File { .. } => "4.2.0",
             MailboxError::Body(_) => "4.3.0",
+            MailboxError::Torn { why, .. } => why.status(),
         }
     }
 
@@ -77,6 +93,7 @@ impl MailboxError {
         match &mut self {
             MailboxError::Locked { path }
             | MailboxError::Refused { path, .. }
+            | MailboxError::Torn { path, .. }
             | MailboxError::File { path, .. } => *path = directory.join(&path),
             MailboxError::Body(_) => {}
         }

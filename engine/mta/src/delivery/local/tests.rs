@@ -185,3 +185,19 @@ fn a_maildir() {
     again.expect_err("a file is never replaced");
     assert!(fs::read_to_string(&file).unwrap().contains("Subject: 1"));
 }
+
+#[test]
+fn half_a_message_that_cannot_be_cut_off_is_told_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bob");
+    fs::write(&path, "From a\n\nold\n\nFrom b\n\nhal").unwrap();
+    let full = || at("write", &path)(io::ErrorKind::StorageFull.into());
+    let file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    assert!(matches!(mbox(&path).cut_off(&file, 13, full()), MailboxError::File { .. }));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "From a\n\nold\n\n");
+    // Of a file that is open for reading alone nothing can be cut off.
+    let error = mbox(&path).cut_off(&fs::File::open(&path).unwrap(), 8, full());
+    assert!(matches!(error, MailboxError::Torn { end: 8, .. }), "{error}");
+    assert!(error.to_string().contains("bob may end in half a message from octet 8 on"), "{error}");
+    assert_eq!(error.status(), "4.2.2");
+}
