@@ -59,7 +59,8 @@ impl RunOptions {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, in the foreground. Errors: see [`RunError`]; once it was ready it ends with Ok.
+/// Runs until SIGTERM or SIGINT, in the foreground. Errors: see [`RunError`]; once it was ready the only one is
+/// [`RunError::DeliveryEnded`].
 pub fn run(options: RunOptions) -> Result<(), RunError> {
     let events = Events::new(options.log);
     run_with(options, events)
