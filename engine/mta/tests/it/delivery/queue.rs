@@ -129,7 +129,7 @@ impl Host {
     async fn event(&mut self, is: impl Fn(&Event) -> bool) -> Event {
         loop {
             let event = tokio::time::timeout(Duration::from_secs(20), self.events.recv()).await;
-            let event = event.expect("it happens").unwrap();
+            let event = event.unwrap_or_else(|_| panic!("it does not happen")).unwrap();
             if is(&event) {
                 return event;
             }
