@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -33,7 +34,9 @@ pub struct Status {
     pub waits: bool,
     /// Where the MTA listens, as the kernel sees it.
     pub listening: BTreeSet<SocketAddr>,
-    /// How what runs differs from what was declared.
+    /// Whether whoever asks may see ports and permissions: root, or whoever owns the tree.
+    pub checked: bool,
+    /// How what runs differs from what was declared; without `checked` only whether it runs at all.
     pub discrepancies: Vec<Discrepancy>,
     /// Programs that hand mail in and are not in their place.
     pub misplaced: Vec<PathBuf>,
@@ -56,7 +59,9 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
     let live = store.current_generation()?;
     let running = activator.map_or(Ok(None), Activator::running)?;
     let pid = running.and_then(|running| running.pid);
+    let checked = may_check(root);
     let discrepancies = match (live_config(&store), running) {
+        (Ok(Some(_)), Some(_)) if !checked => Vec::new(),
         (Ok(Some(config)), Some(running)) => crate::apply::discrepancies(root, &config, running.pid),
         (Ok(Some(_)), None) => vec![Discrepancy::NotRunning],
         // Without a generation nothing was declared; one that cannot be read has drifted.
@@ -73,8 +78,15 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
         left_out: manifest.map(|manifest| manifest.left_out).unwrap_or_default(),
         pid,
         waits: running.is_some() && pid.is_none(),
+        checked,
         listening: pid.map(sockets::listened_by).unwrap_or_default(),
         discrepancies,
         misplaced: misplaced.map(|program| program.path).collect(),
     })
+}
+
+/// To others the kernel does not say who listens, and a directory's owner is not theirs to judge.
+fn may_check(root: &Path) -> bool {
+    let own = nix::unistd::geteuid();
+    own.is_root() || std::fs::metadata(root).is_ok_and(|tree| tree.uid() == own.as_raw())
 }

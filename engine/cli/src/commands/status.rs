@@ -1,5 +1,7 @@
 //! `mailstack status`: what runs, what is wrong, and what to do about it.
 
+use std::net::SocketAddr;
+
 use annotate_snippets::Level;
 use anstream::eprintln;
 use mailstack_deploy::status::{self, Status};
@@ -44,7 +46,12 @@ pub fn status(host: &HostTree, json: bool) -> Result<Exit, Failure> {
 fn facts(report: &Report) -> Vec<Vec<String>> {
     let host = &report.host;
     let none = || "-".to_owned();
-    let listening: Vec<String> = host.listening.iter().map(ToString::to_string).collect();
+    let listening: Vec<String> = match &report.mta {
+        Some(mta) if !host.checked => {
+            mta.listening.iter().filter(|name| name.parse::<SocketAddr>().is_ok()).cloned().collect()
+        }
+        _ => host.listening.iter().map(ToString::to_string).collect(),
+    };
     let mut rows = vec![
         ("generation", host.generation.as_ref().map_or_else(none, |digest| digest.short().to_owned())),
         ("role", host.role.clone().unwrap_or_else(none)),
@@ -62,6 +69,9 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
         if mta.damaged > 0 {
             rows.push(("damaged", format!("{}: see mailstack queue list", mta.damaged)));
         }
+    }
+    if !host.checked {
+        rows.push(("unchecked", "ports and permissions, which root sees: ask as root".to_owned()));
     }
     rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect()
 }

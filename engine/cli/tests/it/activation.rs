@@ -4,11 +4,12 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::host::{Host, free_port};
+use crate::host::{Ended, Host, binary, free_port};
 
 /// All that is below a directory but the daemon's log: path, inode, time of the last change.
 fn snapshot(dir: &Path) -> Vec<(String, u64, i64, i64)> {
@@ -54,6 +55,24 @@ fn a_declaration_becomes_a_running_mta_and_a_second_apply_writes_nothing() {
     host.mailstack(&["stop"]).with(0);
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     host.mailstack(&["status"]).with(7);
+}
+
+#[test]
+fn who_may_not_look_is_told_so_and_nothing_untrue() {
+    let host = Host::new();
+    let port = free_port();
+    host.declare(&format!("127.0.0.1:{port}"));
+    host.apply().with(0);
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: asking as another user needs root");
+        return;
+    }
+    let mut command = Command::new(binary());
+    command.args(["status", "--root"]).arg(host.root()).uid(64_998).gid(64_998);
+    let status = Ended::from(command.output().unwrap()).with(0);
+    assert!(status.out.contains(&format!("127.0.0.1:{port}")), "{}", status.out);
+    assert!(status.out.contains("ask as root"), "{}", status.out);
+    assert_eq!(status.err, "");
 }
 
 #[test]
