@@ -1,6 +1,6 @@
 //! `cargo quickstart`: builds mailstack, applies a starter host.toml below a directory, leaves it running.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ const MTA_USER: &str = "mailstack";
 /// Does it all, and ends with what listens where and what to type next.
 pub fn run(dir: Option<&str>) -> Result<(), Failure> {
     let dir = directory(dir)?;
+    let _alone = lock(&dir)?;
     step::run("build mailstack", &mut cargo(&["build", "--release", "--package", "mailstack"]))?;
     packages::install(&[FOR_CF])?;
     let binary = furnish(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
@@ -29,10 +30,11 @@ pub fn run(dir: Option<&str>) -> Result<(), Failure> {
     summary(&dir, &binary)
 }
 
-/// The directory as given, or one that both its owner and the MTA's user can reach.
+/// The directory as given, or one that both its owner and the MTA's user can reach; made if it is not there.
 fn directory(given: Option<&str>) -> Result<PathBuf, Failure> {
     let dir = match given {
-        Some(dir) => std::path::absolute(dir).map_err(|error| format!("{dir}: {error}"))?,
+        Some("") => return Err("name a directory, or none: cargo quickstart [DIR]".to_owned()),
+        Some(dir) => PathBuf::from(dir),
         // Root's home is closed to the MTA, which does not run as root.
         None if step::is_root() => PathBuf::from("/srv/mailstack-quickstart"),
         None => {
@@ -41,10 +43,35 @@ fn directory(given: Option<&str>) -> Result<PathBuf, Failure> {
             Path::new(&home).join("mailstack-quickstart")
         }
     };
-    match dir.to_str() {
-        Some(text) if !text.contains(char::is_whitespace) => Ok(dir),
-        _ => Err(format!("{}: choose a directory without white space in its name", dir.display())),
+    let made = fs::create_dir_all(&dir).and_then(|()| dir.canonicalize());
+    let dir = made.map_err(|error| format!("{}: {error}", dir.display()))?;
+    if dir.to_str().is_none_or(|text| text.contains(char::is_whitespace)) {
+        return Err(format!("{}: choose a directory without white space in its name", dir.display()));
     }
+    match dir.ancestors().skip(1).find(|above| step::is_root() && !is_open(above)) {
+        Some(closed) => Err(format!(
+            "{}: the MTA does not run as root and cannot pass {}; choose another directory",
+            dir.display(),
+            closed.display()
+        )),
+        None => Ok(dir),
+    }
+}
+
+/// Whether every user may pass a directory.
+fn is_open(dir: &Path) -> bool {
+    fs::metadata(dir).is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
+}
+
+/// Waits until no other quickstart is at work below the directory.
+fn lock(dir: &Path) -> Result<File, Failure> {
+    let failed = |error: io::Error| format!("{}: {error}", dir.display());
+    let file = File::create(dir.join(".quickstart.lock")).map_err(failed)?;
+    if file.try_lock().is_err() {
+        println!("another quickstart is at work below {}; waiting for it", dir.display());
+        file.lock().map_err(failed)?;
+    }
+    Ok(file)
 }
 
 /// Puts the binary, the declaration and (for root) the accounts in place; returns the binary.
@@ -90,6 +117,13 @@ fn uses(file: &str, id: u32) -> bool {
     file.lines().any(|line| line.split(':').nth(2) == Some(&id.to_string()))
 }
 
+/// Where the MTA listens, as it says itself.
+fn listens(dir: &Path, binary: &Path) -> Result<String, Failure> {
+    let status = step::output(Command::new(binary).arg("status").arg("--root").arg(dir))?;
+    let row = status.lines().find_map(|line| line.strip_prefix("listens"));
+    Ok(format!("{} (SMTP)", row.unwrap_or_default().trim()))
+}
+
 fn summary(dir: &Path, binary: &Path) -> Result<(), Failure> {
     let user = step::output(Command::new("id").arg("-un"))?;
     let (d, current) = (dir.display(), dir.join("var/lib/mailstack/current"));
@@ -103,7 +137,7 @@ fn summary(dir: &Path, binary: &Path) -> Result<(), Failure> {
     };
     println!("\nmailstack runs below {d}\n");
     let rows = [
-        ("listens", "127.0.0.1:2525 (SMTP)".to_owned()),
+        ("listens", listens(dir, binary)?),
         ("", format!("{d}/run/mailstack/submit (the sendmail program)")),
         ("declaration", dir.join(DECLARATION).display().to_string()),
         ("sendmail.mc", place("etc/mail/sendmail.mc")),

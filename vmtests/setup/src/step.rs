@@ -10,8 +10,9 @@ pub type Failure = String;
 
 /// The root of this repository.
 pub fn repository() -> PathBuf {
-    // This file lies two folders below it.
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").components().collect()
+    // As `cargo run` says it now: the checkout may have been moved since this was built.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
 }
 
 /// The directory that cargo builds into.
