@@ -36,6 +36,9 @@ pub(super) struct Segment {
     pub outcomes: u64,
     /// Segments that must be gone, durably, before this one: else what was concluded here would come back.
     pub outlives: BTreeSet<u32>,
+    /// Segments with former records of messages that were moved to here. While one is there this one is not copied:
+    /// the outcomes of those messages are about this one, and would go with it.
+    pub moved_from: BTreeSet<u32>,
     /// A segment that has octets which do not count, as this one alone says.
     pub seals: Option<u32>,
     /// Its name is removed, but not durably.
@@ -51,6 +54,7 @@ impl Segment {
             pending: 0,
             outcomes: 0,
             outlives: BTreeSet::new(),
+            moved_from: BTreeSet::new(),
             seals: None,
             unlinked: false,
         }
@@ -120,6 +124,16 @@ impl Index {
         {
             segment.outlives.insert(base);
             segment.outcomes += len;
+        }
+    }
+
+    /// Notes that `segment` holds a message whose former record is in `from`.
+    pub fn owe_move(&mut self, segment: u32, from: u32, len: u64) {
+        self.owe(segment, from, len);
+        if segment != from
+            && let Some(segment) = self.segments.get_mut(&segment)
+        {
+            segment.moved_from.insert(from);
         }
     }
 

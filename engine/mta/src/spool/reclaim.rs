@@ -80,8 +80,14 @@ impl Log {
         let index = lock(&self.index);
         let sparse = index.segments.iter().filter(|&(&number, segment)| {
             let kept = segment.live + segment.outcomes;
+            let is_later = segment.moved_from.iter().any(|from| index.segments.contains_key(from));
             let sealer = segment.seals.is_some_and(|other| index.segments.contains_key(&other));
-            number < head && segment.pending == 0 && !sealer && kept > 0 && kept * SPARSE <= segment.len
+            number < head
+                && segment.pending == 0
+                && !sealer
+                && !is_later
+                && kept > 0
+                && kept * SPARSE <= segment.len
         });
         sparse.min_by_key(|(_, segment)| segment.live + segment.outcomes).map(|(n, s)| (*n, s.len))
     }
@@ -164,7 +170,7 @@ impl Log {
         let mut index = lock(&self.index);
         for (id, entry) in moved {
             if let Some(from) = index.messages.get(&id).map(|entry| entry.base.segment) {
-                index.owe(entry.base.segment, from, entry.base.len);
+                index.owe_move(entry.base.segment, from, entry.base.len);
             }
             index.put(id, entry);
         }

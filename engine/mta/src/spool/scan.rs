@@ -154,7 +154,7 @@ impl Scan {
                 let mut accepted = Accepted::clone(accepted);
                 let concludes = accepted.concludes.take();
                 if let Some(from) = accepted.from {
-                    self.index.owe(at.segment, from, at.len);
+                    self.index.owe_move(at.segment, from, at.len);
                 }
                 self.index.put(frame.id, Entry::new(at, frame.recipients, accepted));
                 if let Some((about, changed)) = concludes {

@@ -392,6 +392,13 @@ fn nothing_is_lost_whenever_it_crashes() {
     assert_eq!(result, Ok(()), "MAILSTACK_CRASH_SEED={seed}");
 }
 
+/// A message that was moved for its chunks while its first record stayed, and was concluded, came back.
+#[test]
+fn what_was_moved_from_two_segments_stays_concluded() {
+    let seed = 8810_u64.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(9));
+    assert_eq!(crash_everywhere(1, seed, |seed| Run::new(seed).go(40, true)), Ok(()));
+}
+
 /// Each sync that the spool does, and the mail that would be lost without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
