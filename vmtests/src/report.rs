@@ -77,7 +77,8 @@ impl Voice {
     pub fn sum(self, reports: &[Report], elapsed: Duration) {
         let counts = reports.iter().map(Report::counts);
         let (passed, failed) = counts.fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
-        self.say(&format!("{} topologies in {:.1} s", reports.len(), elapsed.as_secs_f64()));
+        let topologies = if reports.len() == 1 { "topology" } else { "topologies" };
+        self.say(&format!("{} {topologies} in {:.1} s", reports.len(), elapsed.as_secs_f64()));
         self.say(&format!("{passed} passed, {failed} failed"));
     }
 

@@ -18,6 +18,10 @@ use crate::talk::{Script, Transcript};
 const APPLY: Duration = Duration::from_secs(60);
 /// How long any other program may take.
 const PROGRAM: Duration = Duration::from_secs(60);
+/// The log of a host's MTA.
+const LOG: &str = "/var/log/mailstack.log";
+/// Lines of each log that a failed step shows.
+const LAST_LINES: usize = 5;
 /// The place of a host's declaration.
 const DECLARATION: &str = "/etc/mailstack/host.toml";
 
@@ -92,6 +96,19 @@ fn run_one(
     Ok(outputs.remove(0))
 }
 
+/// The last lines of every host's log: what became of a message that is not where it must be.
+fn last_words(plan: &Plan, backend: &dyn Backend) -> Result<Vec<String>, BackendError> {
+    let mut words = Vec::new();
+    for host in plan.world.hosts.keys() {
+        let log = backend.get(host, LOG)?.unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        words.extend(last.iter().map(|line| format!("{host}: {line}")));
+    }
+    Ok(words)
+}
+
 /// The mark of a step's messages: of this step where it sends, else of the last one that did.
 fn token(plan: &Plan, at: usize) -> String {
     let sends = |at: &usize| matches!(plan.topology.step[*at].action, Action::Send(_));
@@ -131,6 +148,9 @@ impl Runner<'_> {
             if failures.is_empty() {
                 failures.extend(check::await_expectation(self.backend, expect, &token)?);
             }
+        }
+        if !failures.is_empty() {
+            failures.extend(last_words(self.plan, self.backend)?);
         }
         Ok(failures)
     }
