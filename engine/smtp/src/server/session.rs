@@ -208,6 +208,10 @@ impl Session {
             }
             Turn::Wrong(_, reply) => self.wrong(reply),
             Turn::Said(_, reply) => self.idle(&reply, Action::Continue),
+            Turn::Beyond(_, reply) => {
+                self.say(&reply);
+                Action::Continue
+            }
             Turn::Dropped(next, reply) => {
                 self.state = State::Command(next);
                 let action = if expect.in_transaction() { Action::Reset } else { Action::Continue };

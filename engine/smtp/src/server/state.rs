@@ -37,6 +37,8 @@ pub(super) enum Turn {
     Ask(Due, Ask),
     /// Answered, and the state stays.
     Said(Expect, Reply),
+    /// A recipient beyond the limit, answered; the state stays. What was taken goes on, so it wears nothing out.
+    Beyond(Expect, Reply),
     /// An error of the client, answered; the state stays.
     Wrong(Expect, Reply),
     /// Answered, and a transaction given up if there was one.
@@ -98,7 +100,7 @@ impl Expect {
             Expect::Data(accepted) => accepted,
         };
         if accepted >= offer.max_recipients {
-            return Turn::Said(self, words::TOO_MANY_RECIPIENTS);
+            return Turn::Beyond(self, words::TOO_MANY_RECIPIENTS);
         }
         if !offer.dsn && (request.notify.is_some() || request.orcpt.is_some()) {
             return Turn::Said(self, words::NO_DSN);
