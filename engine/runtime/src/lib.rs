@@ -71,13 +71,14 @@ pub struct Paths {
     pub pid_file: PathBuf,
 }
 
-/// Limits of sessions and messages. All apply to the submission socket too.
+/// Limits of sessions and messages. All but `recipients` apply to the submission socket and the drop directory too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Octets of a message (`MaxMessageSize`).
     pub message_size: u64,
-    /// Recipients of one transaction (`MaxRecipientsPerMessage`).
+    /// Recipients of one transaction (`MaxRecipientsPerMessage`). For clients of the network: a program of this host
+    /// may name 10,000 at once, for nobody splits its message.
     pub recipients: u32,
     /// Octets of a header block (`MaxHeadersLength`).
     pub header_size: u32,

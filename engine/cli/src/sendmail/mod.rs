@@ -16,7 +16,7 @@ use mailstack_deploy::generation::Store;
 use mailstack_mta::control::{Client, ControlError};
 use mailstack_mta::host::{Root, Users};
 use mailstack_mta::message::{Notify, Ret};
-use mailstack_mta::submission::{self, Lines, Request, Submitted};
+use mailstack_mta::submission::{self, Lines, MAX_RECIPIENTS, Request, Submitted};
 use mailstack_policy::{Address, ReversePath};
 use mailstack_runtime::{CONFIG_PATH, Config, Paths};
 
@@ -153,16 +153,17 @@ fn said(flags: &Flags, submitted: &Submitted) -> u8 {
             if flags.verbose {
                 eprintln!("{reply}");
             }
-            // The others have it: a caller that tries again would send it to them twice.
-            EX_OK
+            if !refused.is_empty() {
+                eprintln!("sendmail: the other recipients get the message");
+            }
         }
         Submitted::Dropped { name } => {
             if flags.verbose {
                 eprintln!("the MTA does not run; waits for it as {name}");
             }
-            EX_OK
         }
     }
+    submitted.exit_code()
 }
 
 fn request(flags: &Flags, root: &Root, head: &Head) -> Result<Request, Failed> {
@@ -176,6 +177,11 @@ fn request(flags: &Flags, root: &Root, head: &Head) -> Result<Request, Failed> {
     let recipients = once(recipients);
     if recipients.is_empty() {
         return Err(Failed(EX_USAGE, "no recipient addresses (see -t)".to_owned()));
+    }
+    if recipients.len() > MAX_RECIPIENTS as usize {
+        let text =
+            format!("{} recipients, and {MAX_RECIPIENTS} are the most; nothing is sent", recipients.len());
+        return Err(Failed(EX_DATAERR, text));
     }
     let mut request = Request::new(sender(flags, root)?, recipients);
     request.envid = flags.envid.clone();

@@ -22,8 +22,8 @@ use super::Shared;
 use super::message::{Arrival, Message, Transaction};
 use crate::event::{Event, Peer};
 use crate::message::QueueId;
-use crate::submission::Request;
 use crate::submission::drop::{DropError, Dropped, is_name};
+use crate::submission::{MAX_RECIPIENTS, Request};
 
 /// The wait between two looks.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -209,7 +209,7 @@ impl Reader {
         if dropped.length > limits.message_size {
             return Err(format!("its message is over the maximum size ({})", limits.message_size));
         }
-        if dropped.request.recipients.len() > limits.recipients as usize {
+        if dropped.request.recipients.len() > MAX_RECIPIENTS as usize {
             return Err("it has too many recipients".to_owned());
         }
         if dropped.request.envid.as_ref().is_some_and(|envid| envid.len() > MAX_ENVID || !is_value(envid)) {

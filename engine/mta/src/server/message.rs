@@ -3,6 +3,7 @@
 //! Owns: what is recorded of sender and recipients, the header's completion, the limits of header and hops. The body
 //! goes straight into the spool and is never held.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -71,6 +72,7 @@ pub(super) struct Transaction {
     ret: Option<Ret>,
     envid: Option<String>,
     recipients: Vec<Recipient>,
+    known: BTreeSet<Address>,
     /// What each RCPT named, and what aliases made of it.
     named: Vec<(Address, Vec<Address>)>,
 }
@@ -78,7 +80,8 @@ pub(super) struct Transaction {
 impl Transaction {
     /// A transaction of this sender, as the policy has rewritten it.
     pub(super) fn new(sender: ReversePath, eight_bit: bool, ret: Option<Ret>, envid: Option<String>) -> Self {
-        Self { sender, eight_bit, ret, envid, recipients: Vec::new(), named: Vec::new() }
+        let (recipients, known, named) = (Vec::new(), BTreeSet::new(), Vec::new());
+        Self { sender, eight_bit, ret, envid, recipients, known, named }
     }
 
     /// The transaction that MAIL opens.
@@ -96,7 +99,7 @@ impl Transaction {
     ) {
         let addresses = expanded.iter().map(|one| one.address.clone()).collect();
         for Expanded { address, expanded_from } in expanded {
-            if !self.recipients.iter().any(|known| known.address == address) {
+            if self.known.insert(address.clone()) {
                 let orcpt = orcpt.map(str::to_owned);
                 self.recipients.push(Recipient { address, expanded_from, orcpt, notify });
             }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::message::{Arrival, Message, Transaction};
 use super::{Shared, words};
 use crate::event::Event;
+use crate::submission::MAX_RECIPIENTS;
 
 /// How long the server waits for a client (RFC 5321 4.5.3.2.7): for a whole command, not for its next octet.
 const SILENCE: Duration = Duration::from_secs(5 * 60);
@@ -278,12 +279,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
 fn offer(shared: &Shared, arrival: &Arrival) -> Offer {
     let limits = &shared.config.limits;
-    Offer {
+    let offer = Offer {
         max_size: limits.message_size,
         max_recipients: limits.recipients,
         dsn: true,
-        local: matches!(arrival.client, Client::Local { .. }),
         ..Offer::new(shared.hostname.as_str())
+    };
+    match arrival.client {
+        Client::Network { .. } => offer,
+        // However many of its recipients are refused, the others get the message.
+        Client::Local { .. } => Offer {
+            local: true,
+            max_recipients: MAX_RECIPIENTS,
+            max_idle_commands: offer.max_idle_commands.saturating_add(MAX_RECIPIENTS),
+            ..offer
+        },
     }
 }
 

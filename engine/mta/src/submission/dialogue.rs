@@ -78,7 +78,11 @@ impl Dialogue<'_> {
 
     fn exchange(&mut self) -> Result<(), Failure> {
         self.flush()?;
-        let mut chunk = [0; 4096];
+        self.read()
+    }
+
+    fn read(&mut self) -> Result<(), Failure> {
+        let mut chunk = [0; 16 * 1024];
         match self.stream.read(&mut chunk) {
             Ok(0) => self.session.lost(),
             Ok(read) => self.input.extend_from_slice(&chunk[..read]),
@@ -90,7 +94,25 @@ impl Dialogue<'_> {
 
     fn flush(&mut self) -> Result<(), Failure> {
         let output = self.session.take_output();
-        self.write(&output)
+        let mut rest = &output[..];
+        // Thousands of recipients: the server reads on only while its replies are read.
+        while !rest.is_empty() {
+            match self.write_some(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.read()?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => break,
+                Err(e) => return Err(self.interrupted(Some(e))),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_some(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.stream.set_nonblocking(true)?;
+        let written = self.stream.write(octets);
+        self.stream.set_nonblocking(false)?;
+        written
     }
 
     /// A server that closes has said why: its last words are read before the broken pipe counts.

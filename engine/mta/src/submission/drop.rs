@@ -29,8 +29,8 @@ const MAGIC: &str = "mailstack-drop 1\n";
 const END: &str = "mailstack-end ";
 /// Octets of the end mark.
 const END_LENGTH: u64 = 14 + 16 + 1;
-/// Octets of the first two lines at most.
-const MAX_HEAD: u64 = 1024 * 1024;
+/// Octets of the first two lines at most: room for [`super::MAX_RECIPIENTS`].
+const MAX_HEAD: u64 = 4 * 1024 * 1024;
 /// What a name begins with.
 const PREFIX: &str = "drop-";
 /// Random octets in a name.

@@ -20,6 +20,10 @@ mod lines;
 
 pub use lines::Lines;
 
+/// The most recipients of one message that a program of this host hands in, over the submission socket or in a drop
+/// file. `limits.recipients` is for clients of the network, which come again with the rest; programs do not.
+pub const MAX_RECIPIENTS: u32 = 10_000;
+
 /// What a submitter asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,6 +64,22 @@ pub enum Submitted {
         /// The file's name.
         name: String,
     },
+}
+
+impl Submitted {
+    /// The exit code of sysexits.h: 0, or where some recipients were refused, 75 if one of them may be tried again,
+    /// else 67 if one does not exist, else 65.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Submitted::Dropped { .. } => EX_OK,
+            Submitted::Queued { refused, .. } if refused.is_empty() => EX_OK,
+            Submitted::Queued { refused, .. } => match () {
+                () if refused.iter().any(|(_, reply)| reply.is_transient()) => EX_TEMPFAIL,
+                () if refused.iter().any(|(_, reply)| is_no_user(reply)) => EX_NOUSER,
+                () => EX_DATAERR,
+            },
+        }
+    }
 }
 
 /// Why a message was not handed in. Nothing of it is queued, but where [`SubmitError::Interrupted`] says that it
@@ -107,6 +127,10 @@ pub enum SubmitError {
     },
 }
 
+/// sysexits.h: done.
+const EX_OK: u8 = 0;
+/// sysexits.h: the message, or an address.
+const EX_DATAERR: u8 = 65;
 /// sysexits.h: a recipient does not exist.
 const EX_NOUSER: u8 = 67;
 /// sysexits.h: refused for good.
@@ -216,6 +240,23 @@ mod tests {
             (drop(io::ErrorKind::Other), 74),
         ] {
             assert_eq!(error.exit_code(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_where_others_were_taken() {
+        let no_user = Reply::new(550, Some(Enhanced(5, 1, 1)), "User unknown");
+        let bad = Reply::new(553, Some(Enhanced(5, 1, 3)), "Hostname required");
+        let later = Reply::new(452, Some(Enhanced(4, 5, 3)), "Too many recipients");
+        for (replies, code) in [
+            (vec![], 0),
+            (vec![bad.clone()], 65),
+            (vec![bad.clone(), no_user.clone()], 67),
+            (vec![bad, later, no_user], 75),
+        ] {
+            let refused = replies.into_iter().map(|reply| ("a@b.example".parse().unwrap(), reply)).collect();
+            let reply = Reply::new(250, None, "ok");
+            assert_eq!(Submitted::Queued { reply, refused }.exit_code(), code);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use mailstack_mta::control::{self, Client, Facts, Item};
 use mailstack_mta::message::{Origin, Timestamp};
-use mailstack_mta::submission::{Request, SubmitError, Submitted, submit};
+use mailstack_mta::submission::{MAX_RECIPIENTS, Request, SubmitError, Submitted, submit};
 use mailstack_policy::ReversePath;
 
 use super::*;
@@ -49,6 +49,27 @@ async fn refused_recipients_are_told_and_exit_codes_follow() {
         (69, "553 5.1.3 <joe%@corp.example>... Hostname required")
     );
     assert_eq!(world.queued().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_recipients_is_for_the_network_alone() {
+    let mut world = World::start().await;
+    let most = MAX_RECIPIENTS as usize;
+    let to: Vec<String> = (0..most).map(|n| format!("{}{n}%@corp.example", "a".repeat(40))).collect();
+    let mut names: Vec<&str> = to.iter().map(String::as_str).collect();
+    // All are refused, but one.
+    names[most - 1] = "alice@corp.example";
+    let submitted = hand_in(&world, request("alice", &names), "\nx\n").await.unwrap();
+    assert_eq!(submitted.exit_code(), 65);
+    let Submitted::Queued { refused, .. } = submitted else { panic!("{submitted:?}") };
+    assert_eq!(refused.len(), most - 1);
+    assert_eq!(world.next_message().await.0.recipients.len(), 1);
+    let partners: Vec<String> = (0..most).map(|n| format!("{}{n}@partner.example", "a".repeat(40))).collect();
+    let partners: Vec<&str> = partners.iter().map(String::as_str).collect();
+    let submitted = hand_in(&world, request("alice", &partners), "\nx\n").await.unwrap();
+    assert_eq!(submitted.exit_code(), 0);
+    let listed = world.queue.list(None, 10).await.unwrap();
+    assert_eq!(listed.last().unwrap().recipients.len(), most);
 }
 
 #[tokio::test(flavor = "multi_thread")]
