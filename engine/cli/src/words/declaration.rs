@@ -64,10 +64,11 @@ fn render_one(path: &Path, text: &str, report: &FaultReport) -> String {
     super::render(title.element(snippet).elements(help))
 }
 
-/// A span that underlines at least one character, and no more than its first line.
+/// A span that underlines at least one character, and no more than its first line; whole characters, whatever span
+/// comes: that of octets which are no text may end anywhere.
 fn visible(text: &str, span: &Range<usize>) -> Range<usize> {
-    let start = span.start.min(text.len());
-    let end = span.end.clamp(start, text.len());
+    let start = text.floor_char_boundary(span.start);
+    let end = text.ceil_char_boundary(span.end).max(start);
     let line = text[start..end].find('\n').map_or(end, |at| start + at);
     let next = text[start..].chars().next().map_or(start, |c| start + c.len_utf8());
     if line > start { start..line } else { start..next }
@@ -87,7 +88,7 @@ pub fn reports(invalid: &Invalid) -> Vec<FaultReport> {
 }
 
 fn report(text: &str, span: &Range<usize>, key: &str, words: Words) -> FaultReport {
-    let before = text.get(..span.start.min(text.len())).unwrap_or_default();
+    let before = &text[..text.floor_char_boundary(span.start)];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     FaultReport {
         line: Some(before.matches('\n').count() + 1),
@@ -185,4 +186,22 @@ fn way_out(kind: &Meant) -> Option<String> {
         _ => return None,
     };
     Some(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_span_is_too_odd_to_be_shown(text in "(\\PC|[\r\n\t\0é\u{feff}\u{fffd}]){0,40}", start in 0..90_usize, end in 0..90_usize) {
+            let fault = Fault { span: start..end, path: "key".to_owned(), kind: Written::NotUtf8 };
+            let report = report(&text, &fault.span, &fault.path, written(&fault));
+            prop_assert!(render_one(Path::new("host.toml"), &text, &report).contains("not UTF-8"));
+        }
+    }
 }
