@@ -21,7 +21,6 @@ pub const FOR_TESTS: &[Package] = &[
     Package { name: "iproute2", why: "links the hosts of a topology (ip)" },
     Package { name: "util-linux", why: "enters their namespaces (nsenter, unshare)" },
     Package { name: "python3", why: "reads bounces with a parser that is not ours" },
-    Package { name: "swaks", why: "sends mail as a user would" },
     Package { name: "wget", why: "fetches packages for private roots" },
 ];
 
