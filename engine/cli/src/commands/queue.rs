@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
-use anstream::{eprintln, stdout};
+use anstream::{eprint, eprintln, stdout};
 use mailstack_mta::control::{Client, Entry, EntryRecipient, Item};
 use mailstack_mta::host::Root;
 use mailstack_mta::spool::Standing;
+use mailstack_mta::submission::drop;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -14,7 +15,20 @@ use crate::table::{table, time};
 
 /// Lists the queue.
 pub fn list(host: &HostTree, json: bool) -> Result<Exit, Failure> {
-    let entries = connect(host)?.queue_list(None, None)?;
+    let entries = match connect(host) {
+        Ok(client) => client.queue_list(None, None)?,
+        Err(failure) => {
+            // What was handed in since waits there.
+            if !json {
+                let waiting = waiting(host)?.map_or_else(
+                    || "the drop directory cannot be read\n".to_owned(),
+                    crate::sendmail::dropped_line,
+                );
+                super::print(&waiting)?;
+            }
+            return Err(failure);
+        }
+    };
     if json {
         // A queue may be long: one message at a time, in one array.
         let mut out = stdout();
@@ -39,6 +53,9 @@ pub fn list(host: &HostTree, json: bool) -> Result<Exit, Failure> {
             }
         }
     }
+    if let Some(waiting) = waiting(host)?.filter(|waiting| *waiting > 0) {
+        eprint!("{}", crate::sendmail::dropped_line(waiting));
+    }
     if lines.is_empty() {
         eprintln!("{}", if is_damaged { "nothing else is in the queue" } else { "the queue is empty" });
         return Ok(Exit::Done);
@@ -51,6 +68,12 @@ pub fn list(host: &HostTree, json: bool) -> Result<Exit, Failure> {
 pub fn flush(host: &HostTree) -> Result<Exit, Failure> {
     connect(host)?.flush()?;
     Ok(Exit::Done)
+}
+
+/// How many messages wait in the drop directory; None where it cannot be read.
+fn waiting(host: &HostTree) -> Result<Option<u64>, Failure> {
+    let paths = host.live_paths()?.ok_or_else(|| Failure::Nothing { root: host.root.clone() })?;
+    Ok(drop::count(&Root::new(&host.root).path(&paths.drop)).ok())
 }
 
 /// A connection to the running MTA of a host.

@@ -1,11 +1,14 @@
 //! `mailstack status`: what runs, what is wrong, and what to do about it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use annotate_snippets::Level;
 use anstream::eprintln;
 use mailstack_deploy::status::{self, Status};
 use mailstack_mta::control::Status as Mta;
+use mailstack_mta::host::Root;
+use mailstack_mta::submission::drop;
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -21,19 +24,53 @@ struct Report {
     good: bool,
     /// What the running MTA says of itself.
     mta: Option<Mta>,
+    drops: Option<Drops>,
+}
+
+/// What lies in the drop directory, as far as the running MTA says or the caller may see.
+#[derive(Serialize)]
+struct Drops {
+    directory: PathBuf,
+    waiting: Option<u64>,
+    refused: Option<u64>,
+}
+
+impl Drops {
+    fn of(directory: PathBuf, mta: Option<&Mta>) -> Self {
+        let (waiting, refused) = match mta {
+            Some(mta) => (Some(mta.dropped), Some(mta.refused)),
+            None => (drop::count(&directory).ok(), drop::count(&directory.join(drop::ASIDE)).ok()),
+        };
+        Self { directory, waiting, refused }
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let mut rows = Vec::new();
+        if let Some(waiting) = self.waiting.filter(|count| *count > 0) {
+            let text = format!("{waiting} wait in {} for the MTA to run", self.directory.display());
+            rows.push(("dropped", text));
+        }
+        if let Some(refused) = self.refused.filter(|count| *count > 0) {
+            let aside = self.directory.join(drop::ASIDE);
+            let what = "the log says why; hand them in again, or remove them";
+            rows.push(("refused", format!("{refused} in {}: {what}", aside.display())));
+        }
+        rows
+    }
 }
 
 /// Shows how a host is. Ends with 7 where something is wrong.
 pub fn status(host: &HostTree, json: bool) -> Result<Exit, Failure> {
     // A configuration that cannot be read has drifted, which is said below.
     let paths = host.live_paths().ok().flatten();
-    let activator = paths.map(|paths| host.activator(&paths));
+    let activator = paths.as_ref().map(|paths| host.activator(paths));
     let found = status::status(&host.root, activator.as_deref())?;
     // One that waits would be started by the question.
     let mta = found.pid.and_then(|_| super::queue::connect(host).ok()?.status().ok());
     let good = found.is_good();
     let exit = if good { Exit::Done } else { Exit::Unable };
-    let report = Report { host: found, good, mta };
+    let drops = paths.map(|paths| Drops::of(Root::new(&host.root).path(&paths.drop), mta.as_ref()));
+    let report = Report { host: found, good, mta, drops };
     if json {
         super::print_json(&report)?;
     } else {
@@ -70,6 +107,7 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
             rows.push(("damaged", format!("{}: see mailstack queue list", mta.damaged)));
         }
     }
+    rows.extend(report.drops.iter().flat_map(Drops::rows));
     if !host.checked {
         rows.push(("unchecked", "ports and permissions, which root sees: ask as root".to_owned()));
     }

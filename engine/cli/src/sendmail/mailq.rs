@@ -4,20 +4,54 @@ use std::io::Write;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use mailstack_mta::control::{Client, Entry, EntryRecipient, Item};
+use mailstack_mta::control::{Client, ControlError, Entry, EntryRecipient, Item};
 use mailstack_mta::host::Root;
 use mailstack_mta::spool::Standing;
+use mailstack_mta::submission::drop;
 use mailstack_runtime::Paths;
 
-use super::{EX_IOERR, EX_OK, Failed, unanswered};
+use super::{EX_IOERR, EX_OK, EX_UNAVAILABLE, Failed, unanswered};
 
-/// Writes the queue of the running MTA.
+/// A queue of fewer messages is counted before it is shown; a longer one is shown as it comes.
+const COUNTED: usize = 1000;
+
+/// Writes the queue of the running MTA, and what waits until one runs.
 pub fn print(root: &Root, paths: &Paths, out: &mut dyn Write) -> Result<u8, Failed> {
-    let client = Client::connect(root, paths).map_err(unanswered)?;
-    let entries = client.queue_list(None, None).map_err(unanswered)?;
-    let spool = paths.spool.display().to_string();
+    let directory = root.path(&paths.drop);
+    match Client::connect(root, paths) {
+        Ok(client) => {
+            list(client, &root.path(&paths.spool).display().to_string(), out)?;
+            match drop::count(&directory) {
+                Ok(waiting) if waiting > 0 => write_out(out, &dropped_line(waiting))?,
+                _ => {}
+            }
+        }
+        Err(error @ ControlError::NotRunning { .. }) => {
+            let unreadable =
+                |why| Failed(EX_UNAVAILABLE, format!("{error}; cannot read {}: {why}", directory.display()));
+            write_out(out, &dropped_line(drop::count(&directory).map_err(unreadable)?))?;
+            eprintln!("sendmail: {error}: its queue cannot be listed");
+        }
+        Err(error) => return Err(unanswered(error)),
+    }
+    Ok(EX_OK)
+}
+
+/// The line that says how many messages lie in the drop directory.
+pub fn dropped_line(count: u64) -> String {
+    match count {
+        1 => "1 message waits in the drop directory\n".to_owned(),
+        count => format!("{count} messages wait in the drop directory\n"),
+    }
+}
+
+fn list(client: Client, spool: &str, out: &mut dyn Write) -> Result<(), Failed> {
+    let mut entries = client.queue_list(None, None).map_err(unanswered)?;
+    let first = entries.by_ref().take(COUNTED).collect::<Result<Vec<_>, _>>().map_err(unanswered)?;
+    let is_message = |item: &&Item| matches!(item, Item::Message(_));
+    let known = (first.len() < COUNTED).then(|| first.iter().filter(is_message).count());
     let mut count = 0_u64;
-    for item in entries {
+    for item in first.into_iter().map(Ok).chain(entries) {
         let entry = match item.map_err(unanswered)? {
             Item::Message(entry) => entry,
             Item::Damaged(found) => {
@@ -26,22 +60,28 @@ pub fn print(root: &Root, paths: &Paths, out: &mut dyn Write) -> Result<u8, Fail
             }
         };
         if count == 0 {
-            write_out(out, &heading(&spool))?;
+            write_out(out, &heading(spool, known))?;
         }
         count += 1;
         write_out(out, &lines(&entry, &TimeZone::system()))?;
     }
     let end = if count == 0 { format!("{spool} is empty\n") } else { String::new() };
-    write_out(out, &format!("{end}\t\tTotal requests: {count}\n"))?;
-    Ok(EX_OK)
+    write_out(out, &format!("{end}\t\tTotal requests: {count}\n"))
 }
 
 fn write_out(out: &mut dyn Write, text: &str) -> Result<(), Failed> {
     out.write_all(text.as_bytes()).map_err(|error| Failed(EX_IOERR, format!("standard output: {error}")))
 }
 
-fn heading(spool: &str) -> String {
-    format!("\t\t{spool}\n----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n")
+fn heading(spool: &str, count: Option<usize>) -> String {
+    let count = match count {
+        Some(1) => " (1 request)".to_owned(),
+        Some(count) => format!(" ({count} requests)"),
+        None => String::new(),
+    };
+    format!(
+        "\t\t{spool}{count}\n----Q-ID----- --Size-- -----Q-Time----- ------------Sender/Recipient-----------\n"
+    )
 }
 
 fn lines(entry: &Entry, zone: &TimeZone) -> String {
@@ -75,6 +115,15 @@ mod tests {
     use mailstack_policy::ReversePath;
 
     use super::*;
+
+    #[test]
+    fn the_heading_counts_as_sendmail_does() {
+        for (count, first) in
+            [(Some(1), "\t\t/s (1 request)"), (Some(2), "\t\t/s (2 requests)"), (None, "\t\t/s")]
+        {
+            assert_eq!(heading("/s", count).lines().next(), Some(first));
+        }
+    }
 
     #[test]
     fn a_message_that_waits() {

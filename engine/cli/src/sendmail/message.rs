@@ -6,7 +6,7 @@
 
 use std::io::{self, BufRead};
 
-use mailstack_mta::submission::Lines;
+use mailstack_mta::submission::{Lines, break_line};
 use mailstack_policy::address_list::addresses;
 use mailstack_policy::header::{Field, fields};
 use mailstack_policy::{Address, AddressError};
@@ -17,7 +17,7 @@ const MAX_HEADER: usize = 1 << 20;
 /// A header, and the first line of what is behind it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// The fields, as they are to be sent, each ended by CRLF, without the empty line.
+    /// The fields, each ended by CRLF, without the empty line; their lines may be of any length.
     pub block: Vec<u8>,
     /// What was read of the body already.
     pub body_start: Vec<u8>,
@@ -32,6 +32,9 @@ pub enum BadMessage {
     /// The header never ends.
     #[error("the header is over {MAX_HEADER} octets")]
     HeaderTooLong,
+    /// An address with octets over 127, which only SMTPUTF8 (RFC 6531) carries.
+    #[error("{0}: an address beyond ASCII; SMTPUTF8 is not supported")]
+    NotAscii(String),
     /// An address.
     #[error("{text}: {source}")]
     Address {
@@ -48,7 +51,7 @@ pub fn read_head<R: BufRead>(lines: &mut Lines<R>) -> Result<Head, BadMessage> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        if !lines.next_into(&mut line).map_err(BadMessage::Input)? || line == b"\r\n" {
+        if !lines.next_whole_into(&mut line, MAX_HEADER + 1).map_err(BadMessage::Input)? || line == b"\r\n" {
             return Ok(head);
         }
         // The separator of an mbox file, which some programs leave in front.
@@ -56,7 +59,7 @@ pub fn read_head<R: BufRead>(lines: &mut Lines<R>) -> Result<Head, BadMessage> {
             continue;
         }
         if !belongs_to_header(&line, head.block.is_empty()) {
-            head.body_start = line;
+            break_line(&line, &mut head.body_start);
             return Ok(head);
         }
         head.block.extend_from_slice(&line);
@@ -117,14 +120,25 @@ pub fn list(text: &[u8]) -> Result<Vec<Address>, BadMessage> {
     let bad = |part: &[u8], source| BadMessage::Address { text: shown(part), source };
     let place = |place: Result<std::ops::Range<usize>, _>| {
         let part = &text[place.map_err(|_| bad(text, AddressError::BadSyntax))?];
+        if !part.is_ascii() {
+            return Err(BadMessage::NotAscii(shown(part)));
+        }
         let address = std::str::from_utf8(part).map_err(|_| bad(part, AddressError::BadSyntax))?;
         address.parse().map_err(|source| bad(part, source))
     };
     addresses(text).map(place).collect()
 }
 
+/// The most characters of a bad address that are shown.
+const SHOWN: usize = 200;
+
+/// On one line, as the folding of a header is nobody's fault.
 fn shown(octets: &[u8]) -> String {
-    String::from_utf8_lossy(octets).trim().escape_debug().to_string()
+    let text = String::from_utf8_lossy(octets);
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let begin: String = line.chars().take(SHOWN).collect();
+    let rest = if begin.len() < line.len() { "..." } else { "" };
+    begin.escape_debug().to_string() + rest
 }
 
 #[cfg(test)]
@@ -182,7 +196,32 @@ mod tests {
     }
 
     #[test]
+    fn a_long_line_is_read_unbroken() {
+        let names: Vec<String> = (0..500).map(|n| format!("user{n}@corp.example")).collect();
+        assert_eq!(recipients(&format!("To: {}\n\n", names.join(", "))), names);
+        assert_eq!(recipients(&format!("To: {}\n\n", names.join(","))), names);
+        let long = "x".repeat(3000);
+        let body = head(&format!("{long}\n")).body_start;
+        assert!(body.split(|&byte| byte == b'\n').all(|line| line.len() <= 991) && body.len() > 3000);
+        let over = format!("A: {}\n\n", "x".repeat(MAX_HEADER));
+        let error = read_head(&mut Lines::new(over.as_bytes(), false)).unwrap_err();
+        assert!(matches!(error, BadMessage::HeaderTooLong));
+    }
+
+    #[test]
+    fn addresses_beyond_ascii_are_refused() {
+        let error = head("To: a@x.example,\n j\u{fc}rgen@x.example\n\n").recipients().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "j\u{fc}rgen@x.example: an address beyond ASCII; SMTPUTF8 is not supported"
+        );
+        assert_eq!(recipients("To: J\u{fc}rgen <j@x.example>\n\n"), ["j@x.example"]);
+    }
+
+    #[test]
     fn a_bad_address_is_named() {
+        let folded = head("To: a\r\n b@x.example\n\n").recipients().unwrap_err();
+        assert_eq!(folded.to_string(), "a b@x.example: invalid address syntax");
         let error = head("To: a@-b-.example\n\n").recipients().unwrap_err();
         assert_eq!(error.to_string(), "a@-b-.example: invalid domain name");
     }

@@ -4,6 +4,7 @@
 //! [`mailstack_mta::submission`]'s. Runs as whoever calls it, without privilege.
 
 mod flags;
+mod fold;
 mod mailq;
 mod message;
 mod stdio;
@@ -16,9 +17,11 @@ use mailstack_deploy::generation::Store;
 use mailstack_mta::control::{Client, ControlError};
 use mailstack_mta::host::{Root, Users};
 use mailstack_mta::message::{Notify, Ret};
-use mailstack_mta::submission::{self, Lines, MAX_RECIPIENTS, Request, Submitted};
+use mailstack_mta::submission::{self, Lines, MAX_RECIPIENTS, Request, Submitted, is_envid};
 use mailstack_policy::{Address, ReversePath};
 use mailstack_runtime::{CONFIG_PATH, Config, Paths};
+
+pub use mailq::dropped_line;
 
 use flags::{Flags, Mode};
 use message::{BadMessage, Head};
@@ -82,20 +85,20 @@ pub fn main(personality: Personality, words: &[String], root: &Path) -> ExitCode
 }
 
 fn run(flags: &Flags, root: &Path) -> Result<u8, Failed> {
-    let paths = paths(root)?;
-    let root = Root::new(root);
+    let config = config(root)?;
+    let (root, paths) = (Root::new(root), &config.paths);
     match flags.mode {
-        Mode::Submit => submit(flags, &root, &paths),
-        Mode::Smtp => stdio::serve(&root, &paths).map_err(|e| Failed(EX_UNAVAILABLE, e.to_string())),
-        Mode::ListQueue => mailq::print(&root, &paths, &mut io::stdout().lock()),
-        Mode::RunQueue => run_queue(&root, &paths),
+        Mode::Submit => submit(flags, &root, &config),
+        Mode::Smtp => stdio::serve(&root, paths).map_err(|e| Failed(EX_UNAVAILABLE, e.to_string())),
+        Mode::ListQueue => mailq::print(&root, paths, &mut io::stdout().lock()),
+        Mode::RunQueue => run_queue(&root, paths),
         // The aliases are part of the declaration: `mailstack apply` takes them in.
         Mode::NewAliases => Ok(EX_OK),
     }
 }
 
-/// The places that the live generation names.
-fn paths(root: &Path) -> Result<Paths, Failed> {
+/// The configuration of the live generation.
+fn config(root: &Path) -> Result<Config, Failed> {
     let file = Store::below(root).current_link().join(CONFIG_PATH);
     let unreadable = |why: String| Failed(EX_CONFIG, format!("{}: {why}", file.display()));
     let text = std::fs::read_to_string(&file).map_err(|error| match error.kind() {
@@ -104,8 +107,7 @@ fn paths(root: &Path) -> Result<Paths, Failed> {
         }
         _ => unreadable(error.to_string()),
     })?;
-    let config: Config = toml::from_str(&text).map_err(|error| unreadable(error.message().to_owned()))?;
-    Ok(config.paths)
+    toml::from_str(&text).map_err(|error| unreadable(error.message().to_owned()))
 }
 
 fn run_queue(root: &Root, paths: &Paths) -> Result<u8, Failed> {
@@ -120,16 +122,19 @@ fn unanswered(error: ControlError) -> Failed {
     Failed(EX_UNAVAILABLE, error.to_string())
 }
 
-fn submit(flags: &Flags, root: &Root, paths: &Paths) -> Result<u8, Failed> {
+fn submit(flags: &Flags, root: &Root, config: &Config) -> Result<u8, Failed> {
     let mut lines = Lines::new(BufReader::new(io::stdin().lock()), !flags.dot_is_text);
     let mut head = message::read_head(&mut lines).map_err(bad_message)?;
+    if head == Head::default() && stdio::is_closed() {
+        return Err(Failed(EX_IOERR, "standard input is closed".to_owned()));
+    }
     let request = request(flags, root, &head)?;
     head.remove_bcc();
     if let Some(name) = &flags.full_name {
         head.add_from(name, &request.sender.address().map(Address::to_string).unwrap_or_default());
     }
     let mut whole = Whole { ready: Cursor::new(start(&head)), lines };
-    match submission::submit(root, paths, &request, &mut whole) {
+    match submission::submit(root, config, &request, &mut whole) {
         Ok(submitted) => Ok(said(flags, &submitted)),
         Err(error) => {
             let cause =
@@ -185,6 +190,9 @@ fn request(flags: &Flags, root: &Root, head: &Head) -> Result<Request, Failed> {
     }
     let mut request = Request::new(sender(flags, root)?, recipients);
     request.envid = flags.envid.clone();
+    if let Some(envid) = request.envid.as_ref().filter(|envid| !is_envid(envid)) {
+        return Err(Failed(EX_USAGE, format!("-V {}: no ENVID of RFC 3461", envid.escape_debug())));
+    }
     request.ret = flags.ret.as_deref().map(ret).transpose()?;
     request.notify = flags.notify.as_deref().map(notify).transpose()?;
     Ok(request)
@@ -202,6 +210,9 @@ fn sender(flags: &Flags, root: &Root) -> Result<ReversePath, Failed> {
     };
     let text = given.trim();
     let text = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+    if !text.is_ascii() {
+        return Err(bad_message(BadMessage::NotAscii(format!("-f {given}"))));
+    }
     let path = ReversePath::try_from(text.to_owned());
     path.map_err(|error| Failed(EX_DATAERR, format!("-f {given}: {error}")))
 }
@@ -211,6 +222,9 @@ fn caller(root: &Root) -> Result<Address, Failed> {
     let user = Users::of(root).by_uid(uid).map_err(|error| Failed(EX_OSERR, format!("passwd: {error}")))?;
     let user =
         user.ok_or_else(|| Failed(EX_OSERR, format!("no user has the id {uid}; name a sender with -f")))?;
+    if !user.name.is_ascii() {
+        return Err(bad_message(BadMessage::NotAscii(user.name)));
+    }
     Address::new(user.name, None).map_err(|error| Failed(EX_OSERR, format!("the caller's name: {error}")))
 }
 
@@ -240,7 +254,7 @@ fn notify(text: &str) -> Result<Notify, Failed> {
 
 /// What has been read of the message and what goes on: the header, the empty line, the body so far.
 fn start(head: &Head) -> Vec<u8> {
-    [&head.block[..], b"\r\n", &head.body_start].concat()
+    [&fold::fold(&head.block)[..], b"\r\n", &head.body_start].concat()
 }
 
 /// The whole message: what was read of it, then its lines as they come.

@@ -1,12 +1,25 @@
-//! `sendmail -bs`: SMTP on standard input and output, spoken by the MTA behind the submission socket.
+//! Standard input and output: whether they are there, and `sendmail -bs`, SMTP on both, spoken by the MTA behind the
+//! submission socket.
 
 use std::io;
 use std::net::Shutdown;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
 use mailstack_mta::host::{Root, unix};
 use mailstack_runtime::Paths;
+use nix::fcntl::{FcntlArg, OFlag};
+
+/// Whether this program was started without standard input: the runtime of the language then puts /dev/null there, for
+/// reading and writing, which a shell's `</dev/null` does not.
+pub fn is_closed() -> bool {
+    let null = std::fs::metadata("/dev/null").map(|meta| meta.rdev());
+    let here = nix::sys::stat::fstat(io::stdin()).map(|stat| stat.st_rdev);
+    let mode = nix::fcntl::fcntl(io::stdin(), FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
+    let writable = mode.is_ok_and(|flags| flags & OFlag::O_ACCMODE == OFlag::O_RDWR);
+    writable && matches!((null, here), (Ok(null), Ok(here)) if null == here)
+}
 
 /// Joins standard input and output with the submission socket until the MTA closes. Errors: nobody serves it.
 pub fn serve(root: &Root, paths: &Paths) -> io::Result<u8> {

@@ -92,6 +92,47 @@ fn the_sendmail_program_hands_a_message_in() {
     }
 }
 
+/// Runs sendmail on the host with this message.
+fn sendmail(host: &Host, arguments: &[&str], message: &str) -> Ended {
+    let mut command = Command::new(host.path("usr/sbin/sendmail"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = command.spawn().unwrap();
+    // One that refuses does not read on.
+    let _ = program.stdin.take().unwrap().write_all(message.as_bytes());
+    Ended::from(program.wait_with_output().unwrap())
+}
+
+#[test]
+fn what_is_dropped_is_seen_and_what_would_be_refused_is_not_taken() {
+    let host = Host::new();
+    host.declare(&format!("127.0.0.1:{}", free_port()));
+    host.apply().with(0);
+    host.mailstack(&["stop"]).with(0);
+    let large = format!("{}\n", "x".repeat(900)).repeat(30_000);
+    let refused = sendmail(&host, &["root"], &large).with(69);
+    assert!(refused.err.contains("exceeds maximum fixed size"), "{}", refused.err);
+    let names: Vec<String> = (0..10_001).map(|n| format!("u{n}")).collect();
+    let many = sendmail(&host, &["-t"], &format!("To: {}\n\nx\n", names.join(", "))).with(65);
+    assert!(many.err.contains("nothing is sent"), "{}", many.err);
+    sendmail(&host, &["j\u{fc}rgen@x.example"], "\nx\n").with(65);
+    sendmail(&host, &["-f", "j\u{fc}rgen@x.example", "root"], "\nx\n").with(65);
+    let program = host.path("usr/sbin/sendmail");
+    let closed = Command::new("/bin/sh").arg("-c").arg("\"$0\" root <&-").arg(program).output().unwrap();
+    Ended::from(closed).with(74);
+    let empty = sendmail(&host, &["-bp"], "").with(0);
+    assert_eq!(empty.out, "0 messages wait in the drop directory\n");
+    sendmail(&host, &["root"], "\nx\n").with(0);
+    let one = "1 message waits in the drop directory\n";
+    let listed = sendmail(&host, &["-bp"], "").with(0);
+    assert_eq!(listed.out, one);
+    assert!(listed.err.contains("does not run"), "{}", listed.err);
+    assert_eq!(host.mailstack(&["queue", "list"]).with(7).out, one);
+    host.put("var/spool/mailstack-drop/refused/drop-0123456789abcdef0123456789abcdef", "");
+    let status = host.mailstack(&["status"]);
+    assert!(status.out.contains("1 wait in ") && status.out.contains("1 in "), "{}", status.out);
+    assert!(status.out.contains("hand them in again"), "{}", status.out);
+}
+
 #[test]
 fn rollback_goes_back_and_forth() {
     let host = Host::new();

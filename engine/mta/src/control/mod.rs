@@ -94,6 +94,12 @@ pub struct Status {
     /// What lies in the spool and cannot go on, as the list shows it.
     #[serde(default)]
     pub damaged: u64,
+    /// Files that wait in the drop directory.
+    #[serde(default)]
+    pub dropped: u64,
+    /// Drop files that were refused and are kept.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// What a list consists of.

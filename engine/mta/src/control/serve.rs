@@ -144,7 +144,7 @@ async fn answer(
     write: &mut (impl AsyncWriteExt + Unpin),
 ) -> std::io::Result<()> {
     let reply = match request {
-        Request::Status => Reply::Status(status(&desk.facts)),
+        Request::Status => Reply::Status(status(&desk.facts).await),
         Request::Flush => desk.flush(asker),
         Request::ScanDrop => {
             desk.facts.server.scan_drop();
@@ -155,7 +155,10 @@ async fn answer(
     say(write, &reply).await
 }
 
-fn status(facts: &Facts) -> Status {
+async fn status(facts: &Facts) -> Status {
+    let server = facts.server.clone();
+    // A directory of any size is not read in the runtime's own time.
+    let (dropped, refused) = tokio::task::spawn_blocking(move || server.dropped()).await.unwrap_or_default();
     Status {
         pid: std::process::id(),
         role: facts.role,
@@ -165,6 +168,8 @@ fn status(facts: &Facts) -> Status {
         sessions: facts.server.sessions(),
         queued: facts.queue.count() as u64,
         damaged: facts.queue.unreadable().len() as u64,
+        dropped,
+        refused,
     }
 }
 

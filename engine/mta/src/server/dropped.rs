@@ -14,7 +14,6 @@ use std::time::{Duration, SystemTime};
 
 use mailstack_policy::{Client, Expanded, RecipientVerdict, Refusal, ReversePath};
 use mailstack_smtp::address::{Address, Domain};
-use mailstack_smtp::command::is_value;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 
@@ -22,13 +21,11 @@ use super::Shared;
 use super::message::{Arrival, Message, Transaction};
 use crate::event::{Event, Peer};
 use crate::message::QueueId;
-use crate::submission::drop::{DropError, Dropped, is_name};
-use crate::submission::{MAX_RECIPIENTS, Request};
+use crate::submission::drop::{ASIDE, DropError, Dropped, is_name};
+use crate::submission::{MAX_RECIPIENTS, Request, is_envid};
 
 /// The wait between two looks.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Where refused files go, within the drop directory; readable by the MTA alone.
-const ASIDE: &str = "refused";
 /// Files of one user taken in one look; more wait for the next.
 const FILES_PER_USER: u32 = 200;
 /// Octets of one user taken in one look, as a multiple of the largest message.
@@ -44,8 +41,6 @@ const UNFINISHED_PER_USER: u32 = 10_000;
 const MAX_STUCK: usize = 1000;
 /// Files kept aside; beyond, what is no drop file is removed, so that nobody hides the rest among it.
 const MAX_ASIDE: usize = 1000;
-/// Octets of an `ENVID` (RFC 3461 4.4).
-const MAX_ENVID: usize = 100;
 /// The age at which a file without an end mark is taken to be given up.
 const GIVEN_UP: Duration = Duration::from_secs(24 * 3600);
 /// Octets handed to the queue at once.
@@ -212,7 +207,7 @@ impl Reader {
         if dropped.request.recipients.len() > MAX_RECIPIENTS as usize {
             return Err("it has too many recipients".to_owned());
         }
-        if dropped.request.envid.as_ref().is_some_and(|envid| envid.len() > MAX_ENVID || !is_value(envid)) {
+        if dropped.request.envid.as_ref().is_some_and(|envid| !is_envid(envid)) {
             return Err("its ENVID is none".to_owned());
         }
         Ok(())

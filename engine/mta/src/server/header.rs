@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// Collects the header block of a message that comes in pieces.
 #[derive(Debug)]
-pub(super) struct Collector {
+pub(crate) struct Collector {
     block: Vec<u8>,
     /// Where the first line begins that is not yet known to belong to the header.
     line: usize,
@@ -16,7 +16,7 @@ pub(super) struct Collector {
 
 /// What became of a piece.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Collected {
+pub(crate) enum Collected {
     /// The header goes on.
     More,
     /// The header is complete; the body follows it, its first octets included.
@@ -27,22 +27,22 @@ pub(super) enum Collected {
 
 /// A header block, and what came behind it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Split {
+pub(crate) struct Split {
     /// Whole lines, without the blank line.
-    pub(super) header: Vec<u8>,
+    pub(crate) header: Vec<u8>,
     /// From the blank line on, which is there even where the message lacked it.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Collector {
     /// A collector of at most `limit` octets.
-    pub(super) fn new(limit: u32) -> Self {
+    pub(crate) fn new(limit: u32) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Self { block: Vec::new(), line: 0, limit }
     }
 
     /// Takes the next octets of the message.
-    pub(super) fn push(&mut self, octets: &[u8]) -> Collected {
+    pub(crate) fn push(&mut self, octets: &[u8]) -> Collected {
         self.block.extend_from_slice(octets);
         while let Some(end) = self.line_end() {
             if !belongs(&self.block[self.line..end], self.line == 0) {
@@ -54,7 +54,7 @@ impl Collector {
     }
 
     /// The message ended without a body.
-    pub(super) fn finish(mut self) -> Split {
+    pub(crate) fn finish(mut self) -> Split {
         let body = self.block.split_off(self.line);
         Split { header: self.block, body: with_blank_line(body) }
     }
@@ -94,19 +94,19 @@ fn name_of(line: &[u8]) -> Option<&str> {
 
 /// What a header block has and lacks.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Survey {
+pub(crate) struct Survey {
     /// Its `Received:` fields.
-    pub(super) hops: u32,
+    pub(crate) hops: u32,
     /// The value of `Message-ID:`.
-    pub(super) message_id: Option<String>,
+    pub(crate) message_id: Option<String>,
     /// Whether it has a `Date:`.
-    pub(super) date: bool,
+    pub(crate) date: bool,
     /// Whether it has a `From:`.
-    pub(super) from: bool,
+    pub(crate) from: bool,
 }
 
 /// Looks through a header block.
-pub(super) fn survey(block: &[u8]) -> Survey {
+pub(crate) fn survey(block: &[u8]) -> Survey {
     let mut survey = Survey::default();
     for field in fields(block) {
         let octets = &block[field];

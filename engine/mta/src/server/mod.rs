@@ -17,6 +17,7 @@ use crate::dns::Dns;
 use crate::event::Events;
 use crate::host::{Root, Users};
 use crate::queue::Queue;
+use crate::submission::drop;
 
 mod connections;
 mod decide;
@@ -28,6 +29,8 @@ mod session;
 mod words;
 
 pub(crate) use connections::Connections;
+pub(crate) use header::{Collected, Collector, survey};
+pub(crate) use words::{header_too_large, too_many_hops};
 
 /// What the server needs to know and to use.
 pub struct Parts {
@@ -118,6 +121,13 @@ impl Handle {
     /// Sessions at this moment.
     pub fn sessions(&self) -> u32 {
         self.shared.network.count() + self.shared.local.count()
+    }
+
+    /// What lies in the drop directory: files that wait, files that were refused.
+    pub fn dropped(&self) -> (u64, u64) {
+        let directory = self.shared.root.path(&self.shared.config.paths.drop);
+        let count = |directory: &std::path::Path| drop::count(directory).unwrap_or(0);
+        (count(&directory), count(&directory.join(drop::ASIDE)))
     }
 
     /// Looks into the drop directory now.

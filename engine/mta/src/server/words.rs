@@ -61,12 +61,12 @@ fn not_a_mailbox(what: NotAMailbox) -> &'static str {
 }
 
 /// The header is over the limit.
-pub(super) fn header_too_large(limit: u32) -> Reply {
+pub(crate) fn header_too_large(limit: u32) -> Reply {
     Reply::new(552, Some(Enhanced(5, 6, 0)), format!("Headers too large ({limit} max)"))
 }
 
 /// More `Received:` lines than the limit.
-pub(super) fn too_many_hops(hops: u32, limit: u32) -> Reply {
+pub(crate) fn too_many_hops(hops: u32, limit: u32) -> Reply {
     Reply::new(554, Some(Enhanced(5, 4, 6)), format!("Too many hops {hops} ({limit} max)"))
 }
 

@@ -18,9 +18,12 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use mailstack_runtime::Limits;
+use mailstack_smtp::reply::Reply;
 use nix::fcntl::OFlag;
 
 use super::Request;
+use super::limit::Gate;
 use super::lines::Lines;
 
 /// The first line.
@@ -53,6 +56,36 @@ pub enum DropError {
     Io(#[source] io::Error),
 }
 
+/// Where refused files go, within the drop directory; readable by the MTA alone.
+pub const ASIDE: &str = "refused";
+
+/// Why a message is not dropped.
+#[derive(Debug)]
+pub enum NotDropped {
+    /// It is over a limit of the MTA, whose reply this is.
+    Refused(Reply),
+    /// Reading it, or writing the file, failed.
+    Io(io::Error),
+}
+
+impl From<io::Error> for NotDropped {
+    fn from(error: io::Error) -> Self {
+        NotDropped::Io(error)
+    }
+}
+
+/// How many drop files a directory holds; none where there is no directory.
+pub fn count(directory: &Path) -> io::Result<u64> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    // One whose name was taken when it was moved aside has more behind it.
+    Ok(names.filter(|name| is_name(name.to_string_lossy().split('.').next().unwrap_or_default())).count()
+        as u64)
+}
+
 /// Whether a drop file may have this name.
 pub fn is_name(name: &str) -> bool {
     name.strip_prefix(PREFIX)
@@ -61,11 +94,16 @@ pub fn is_name(name: &str) -> bool {
 
 /// Writes a message into the directory and returns its name once file and directory are durable. The message becomes
 /// what SMTP carries, as [`Lines`] makes it. On an error nothing stays behind.
-pub fn write_drop(directory: &Path, request: &Request, message: &mut dyn Read) -> io::Result<String> {
+pub fn write_drop(
+    directory: &Path,
+    limits: &Limits,
+    request: &Request,
+    message: &mut dyn Read,
+) -> Result<String, NotDropped> {
     let name = random_name()?;
     let path = directory.join(&name);
-    let written = create(&path).and_then(|file| fill(file, request, message));
-    let durable = written.and_then(|()| File::open(directory)?.sync_all());
+    let written = create(&path).map_err(NotDropped::Io).and_then(|file| fill(file, limits, request, message));
+    let durable = written.and_then(|()| Ok(File::open(directory)?.sync_all()?));
     match durable {
         Ok(()) => Ok(name),
         Err(e) => {
@@ -84,26 +122,26 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn fill(file: File, request: &Request, message: &mut dyn Read) -> io::Result<()> {
+fn fill(file: File, limits: &Limits, request: &Request, message: &mut dyn Read) -> Result<(), NotDropped> {
     let mut out = BufWriter::with_capacity(64 * 1024, file);
     out.write_all(MAGIC.as_bytes())?;
-    serde_json::to_writer(&mut out, request)?;
+    serde_json::to_writer(&mut out, request).map_err(io::Error::from)?;
     out.write_all(b"\n")?;
-    let octets = write_lines(message, &mut out)?;
+    let octets = write_lines(message, Gate::new(limits), &mut out)?;
     writeln!(out, "{END}{octets:016x}")?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?)
 }
 
 /// Returns how many octets there are now.
-fn write_lines(message: &mut dyn Read, out: &mut impl Write) -> io::Result<u64> {
-    let mut lines = Lines::new(BufReader::new(message), false);
-    let (mut line, mut octets) = (Vec::new(), 0);
+fn write_lines(message: &mut dyn Read, mut gate: Gate<'_>, out: &mut impl Write) -> Result<u64, NotDropped> {
+    let mut lines = Lines::formed(BufReader::new(message));
+    let mut line = Vec::new();
     while lines.next_into(&mut line)? {
+        gate.take(&line).map_err(NotDropped::Refused)?;
         out.write_all(&line)?;
-        octets += line.len() as u64;
         line.clear();
     }
-    Ok(octets)
+    gate.end().map_err(NotDropped::Refused)
 }
 
 fn random_name() -> io::Result<String> {
@@ -184,6 +222,15 @@ mod tests {
         Request::new(ReversePath::Address("root".parse().unwrap()), vec!["root".parse().unwrap()])
     }
 
+    const LIMITS: Limits = Limits {
+        message_size: 1000,
+        recipients: 1,
+        header_size: 100,
+        hops: 2,
+        connections: 1,
+        connections_per_client: 1,
+    };
+
     fn open(path: &Path) -> Result<Dropped, DropError> {
         Dropped::open(File::open(path).unwrap())
     }
@@ -191,7 +238,8 @@ mod tests {
     #[test]
     fn what_is_dropped_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        let name = write_drop(dir.path(), &request(), &mut b"Subject: x\n\nbody\n".as_slice()).unwrap();
+        let name =
+            write_drop(dir.path(), &LIMITS, &request(), &mut b"Subject: x\n\nbody\n".as_slice()).unwrap();
         assert!(is_name(&name), "{name}");
         let path = dir.path().join(&name);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
@@ -206,7 +254,7 @@ mod tests {
     #[test]
     fn no_prefix_of_a_drop_file_is_taken() {
         let dir = tempfile::tempdir().unwrap();
-        let name = write_drop(dir.path(), &request(), &mut b"a\n".as_slice()).unwrap();
+        let name = write_drop(dir.path(), &LIMITS, &request(), &mut b"a\n".as_slice()).unwrap();
         let whole = std::fs::read(dir.path().join(name)).unwrap();
         let path = dir.path().join("cut");
         for length in 0..whole.len() {
@@ -231,8 +279,32 @@ mod tests {
             }
         }
         let dir = tempfile::tempdir().unwrap();
-        assert!(write_drop(dir.path(), &request(), &mut Broken).is_err());
+        assert!(write_drop(dir.path(), &LIMITS, &request(), &mut Broken).is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_the_mta_would_refuse_is_not_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        for (message, code) in [
+            (format!("\n{}\n", "x".repeat(900)), None),
+            (
+                format!("\n{}\n", "x\n".repeat(400)),
+                Some("552 5.2.3 Message exceeds maximum fixed size (1000)"),
+            ),
+            (format!("A: {}\n\n", "x".repeat(200)), Some("552 5.6.0 Headers too large (100 max)")),
+            ("Received: x\n".repeat(3), Some("554 5.4.6 Too many hops 3 (2 max)")),
+        ] {
+            let dropped = write_drop(dir.path(), &LIMITS, &request(), &mut message.as_bytes());
+            match (dropped, code) {
+                (Ok(name), None) => std::fs::remove_file(dir.path().join(name)).unwrap(),
+                (Err(NotDropped::Refused(reply)), Some(code)) => assert_eq!(reply.to_string(), code),
+                (dropped, _) => panic!("{message}: {dropped:?}"),
+            }
+            assert_eq!(count(dir.path()).unwrap(), 0);
+        }
+        std::fs::write(dir.path().join("drop-0123456789abcdef0123456789abcdef.00"), "").unwrap();
+        assert_eq!((count(dir.path()).unwrap(), count(&dir.path().join("none")).unwrap()), (1, 0));
     }
 
     #[test]

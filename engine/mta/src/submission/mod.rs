@@ -6,8 +6,9 @@
 
 use std::io::{self, Read};
 
-use mailstack_runtime::Paths;
+use mailstack_runtime::Config;
 use mailstack_smtp::address::{Address, ReversePath};
+use mailstack_smtp::command::is_value;
 use mailstack_smtp::reply::Reply;
 use serde::{Deserialize, Serialize};
 
@@ -16,13 +17,23 @@ use crate::message::{Notify, Ret};
 
 mod dialogue;
 pub mod drop;
+mod limit;
 mod lines;
 
-pub use lines::Lines;
+use drop::NotDropped;
+pub use lines::{Lines, MAX_LINE, MAX_SMTP_LINE, break_line};
 
 /// The most recipients of one message that a program of this host hands in, over the submission socket or in a drop
 /// file. `limits.recipients` is for clients of the network, which come again with the rest; programs do not.
 pub const MAX_RECIPIENTS: u32 = 10_000;
+
+/// Octets of an `ENVID` (RFC 3461 4.4).
+const MAX_ENVID: usize = 100;
+
+/// Whether this may be an [`Request::envid`].
+pub fn is_envid(text: &str) -> bool {
+    text.len() <= MAX_ENVID && is_value(text)
+}
 
 /// What a submitter asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,21 +187,21 @@ fn of_io(error: &io::Error) -> u8 {
 
 /// Hands a message in: over the submission socket, or, where nobody serves it or it turns the session away before
 /// the message is read, into the drop directory. The message is read once; its line ends may be the host's. When
-/// this returns Ok the message survives a power cut.
+/// this returns Ok the message survives a power cut. What is over a limit of `config` is refused either way.
 pub fn submit(
     root: &Root,
-    paths: &Paths,
+    config: &Config,
     request: &Request,
     message: &mut dyn Read,
 ) -> Result<Submitted, SubmitError> {
-    let socket = root.path(&paths.submission_socket);
+    let socket = root.path(&config.paths.submission_socket);
     let stream = match unix::connect(&socket) {
         Ok(stream) => stream,
-        Err(e) if is_not_served(&e) => return leave(root, paths, request, message),
+        Err(e) if is_not_served(&e) => return leave(root, config, request, message),
         Err(source) => return Err(SubmitError::Connect { socket, source }),
     };
     match dialogue::hand_in(stream, request, message) {
-        Err(dialogue::Failure::BeforeMessage) => leave(root, paths, request, message),
+        Err(dialogue::Failure::BeforeMessage) => leave(root, config, request, message),
         Err(dialogue::Failure::Final(error)) => Err(error),
         Ok(submitted) => Ok(submitted),
     }
@@ -202,14 +213,15 @@ fn is_not_served(error: &io::Error) -> bool {
 
 fn leave(
     root: &Root,
-    paths: &Paths,
+    config: &Config,
     request: &Request,
     message: &mut dyn Read,
 ) -> Result<Submitted, SubmitError> {
-    let directory = root.path(&paths.drop);
-    match drop::write_drop(&directory, request, message) {
+    let directory = root.path(&config.paths.drop);
+    match drop::write_drop(&directory, &config.limits, request, message) {
         Ok(name) => Ok(Submitted::Dropped { name }),
-        Err(source) => Err(SubmitError::Drop { directory, source }),
+        Err(NotDropped::Refused(reply)) => Err(SubmitError::Refused { reply, recipients: Vec::new() }),
+        Err(NotDropped::Io(source)) => Err(SubmitError::Drop { directory, source }),
     }
 }
 

@@ -106,8 +106,7 @@ fn a_daemon_starts_once_takes_mail_and_keeps_it_over_a_restart() {
     let said = String::from_utf8(second.stdout).unwrap();
     assert!(said.contains(&format!("running as Some({pid})")), "{said}");
     let request = Request::new(ReversePath::Null, vec!["root".parse().unwrap()]);
-    let submitted =
-        submit(&root, &config().paths, &request, &mut b"Subject: x\n\nbody\n".as_slice()).unwrap();
+    let submitted = submit(&root, &config(), &request, &mut b"Subject: x\n\nbody\n".as_slice()).unwrap();
     assert!(matches!(submitted, Submitted::Queued { .. }), "{submitted:?}");
     stop(daemon);
     let again = start(&root);

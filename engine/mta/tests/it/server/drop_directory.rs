@@ -15,7 +15,7 @@ fn digits(n: u32) -> String {
 
 fn put(directory: &Path) -> String {
     let request = Request::new(ReversePath::Null, vec!["alice".parse().unwrap()]);
-    write_drop(directory, &request, &mut b"Subject: x\n\nbody\n".as_slice()).unwrap()
+    write_drop(directory, &config().limits, &request, &mut b"Subject: x\n\nbody\n".as_slice()).unwrap()
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn an_envelope_id_that_smtp_refuses_is_refused() {
     for envid in ["a b", "a\r\nRCPT TO:<b>", "", &"x".repeat(101)] {
         let mut request = Request::new(ReversePath::Null, vec!["alice".parse().unwrap()]);
         request.envid = Some(envid.to_owned());
-        write_drop(&world.drop_directory(), &request, &mut b"\nx\n".as_slice()).unwrap();
+        write_drop(&world.drop_directory(), &config().limits, &request, &mut b"\nx\n".as_slice()).unwrap();
         world.server.handle().scan_drop();
         world.event(|event| matches!(event, Event::DropRefused { .. }).then_some(())).await;
     }

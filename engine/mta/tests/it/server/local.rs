@@ -13,9 +13,9 @@ fn request(sender: &str, to: &[&str]) -> Request {
 }
 
 async fn hand_in(world: &World, request: Request, message: &'static str) -> Result<Submitted, SubmitError> {
-    let (root, paths) = (world.root.clone(), world.config.paths.clone());
+    let (root, config) = (world.root.clone(), Arc::clone(&world.config));
     let handed =
-        tokio::task::spawn_blocking(move || submit(&root, &paths, &request, &mut message.as_bytes()));
+        tokio::task::spawn_blocking(move || submit(&root, &config, &request, &mut message.as_bytes()));
     timeout(DEADLINE, handed).await.unwrap().unwrap()
 }
 
@@ -76,9 +76,8 @@ async fn the_limit_of_recipients_is_for_the_network_alone() {
 async fn nobody_serves_so_it_is_dropped_and_taken_at_the_next_start() {
     let directory = tempfile::tempdir().unwrap();
     let root = tree(directory.path());
-    let paths = config().paths;
     let submitted =
-        submit(&root, &paths, &request("alice", &["nobody"]), &mut b"Subject: x\n\nlate\n".as_slice());
+        submit(&root, &config(), &request("alice", &["nobody"]), &mut b"Subject: x\n\nlate\n".as_slice());
     assert!(matches!(submitted.unwrap(), Submitted::Dropped { .. }));
     let mut world = World::start_in(root, |_| {}).await;
     world.event(|event| matches!(event, Event::DropTaken { .. }).then_some(())).await;
@@ -96,6 +95,11 @@ async fn the_control_socket_answers() {
     let segments = root.path(&config().paths.spool).join("segments");
     std::fs::create_dir_all(&segments).unwrap();
     std::fs::write(segments.join("junk"), "").unwrap();
+    let refused = root.path(&config().paths.drop).join("refused");
+    std::fs::create_dir(&refused).unwrap();
+    let name = |n: u32| format!("drop-{n:032x}");
+    std::fs::write(refused.join(name(1)), "").unwrap();
+    std::fs::write(root.path(&config().paths.drop).join(name(2)), "").unwrap();
     let world = World::start_in(root, |_| {}).await;
     hand_in(&world, request("alice", &["alice"]), "\nx\n").await.unwrap();
     hand_in(&world, request("alice", &["root"]), "\nx\n").await.unwrap();
@@ -114,6 +118,7 @@ async fn the_control_socket_answers() {
     let asked = tokio::task::spawn_blocking(move || {
         let mut client = Client::connect(&root, &paths).unwrap();
         let status = client.status().unwrap();
+        assert_eq!((status.dropped, status.refused), (1, 1));
         client.flush().unwrap();
         client.scan_drop().unwrap();
         let all: Vec<Item> = client.queue_list(None, None).unwrap().map(Result::unwrap).collect();
