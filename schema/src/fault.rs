@@ -60,6 +60,20 @@ pub enum FaultKind {
         /// Values of the tag (roles) under which the key exists at this place.
         roles: Vec<String>,
     },
+    /// A key with a dot in it that is not quoted, where names are keys: TOML reads a table.
+    #[error("a key with a dot must be quoted: `\"{}\"`", clipped(.key))]
+    UnquotedKey {
+        /// The key that was meant.
+        key: String,
+    },
+    /// A key of the top level that stands below the header of a table, and so belongs to the table.
+    #[error("`{}` is no key of `{table}`: it belongs above the first [table]", clipped(.key))]
+    BelowTable {
+        /// The key as written.
+        key: String,
+        /// The table that it stands in.
+        table: String,
+    },
     /// A value of another type.
     #[error("expected {expected}, found {found}")]
     WrongType {

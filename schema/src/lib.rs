@@ -8,12 +8,13 @@ pub mod host;
 pub mod profiles;
 pub mod read;
 pub mod schema;
+pub mod sound;
 pub mod spans;
 pub mod topology;
 pub mod value;
 mod walk;
 
 pub use fault::{Fault, FaultKind};
-pub use read::{MAX_SIZE, Written, read, read_bytes};
+pub use read::{Flawed, MAX_SIZE, Written, read, read_bytes, read_flawed};
 pub use schema::{Document, VERSION, json_schema, schema_text};
 pub use spans::Spans;

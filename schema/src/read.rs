@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue, Error};
 
 use crate::fault::{Fault, FaultKind, clipped};
 use crate::schema::{Document, json_schema};
+use crate::sound::{self, Doubt};
 use crate::spans::Spans;
 use crate::walk::{self, MAX_FAULTS};
 
@@ -22,28 +23,24 @@ pub struct Written<T> {
     pub spans: Spans,
 }
 
+/// A file with faults, and what is sound in it.
+#[derive(Clone, Debug)]
+pub struct Flawed<T> {
+    /// Every fault, in the order of the text.
+    pub faults: Vec<Fault>,
+    /// What it says beside them; None where that cannot be known. Hold what follows from it against `doubt`.
+    pub sound: Option<Written<T>>,
+    /// The keys that nothing follows from.
+    pub doubt: Doubt,
+}
+
 /// Reads a file of the language `T`.
 ///
 /// # Errors
 /// Every fault of the text, in the order of the text, a hundred at most and then [`FaultKind::TooMany`]. Where it is
 /// not TOML, only that: what follows a broken line cannot be judged.
 pub fn read<T: Document>(text: &str) -> Result<Written<T>, Vec<Fault>> {
-    if text.len() > MAX_SIZE {
-        return Err(vec![whole(0..0, FaultKind::TooLarge { size: text.len(), limit: MAX_SIZE })]);
-    }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let mut faults: Vec<_> = errors.iter().take(MAX_FAULTS + 1).map(|error| syntax(text, error)).collect();
-    if errors.iter().all(is_duplicate) {
-        faults.extend(walk::faults(json_schema::<T>(), &table, first_key(text, &table)));
-    }
-    if !faults.is_empty() {
-        dismantle(table);
-        faults.sort_by_key(|fault| (fault.span.start, fault.span.end));
-        faults.dedup();
-        return Err(bounded(text, faults));
-    }
-    let spans = Spans::of(&table);
-    value(&table).map(|value| Written { value, spans })
+    read_flawed(text.as_bytes()).map_err(|flawed| flawed.faults)
 }
 
 /// Reads a file of the language `T` from octets.
@@ -51,22 +48,60 @@ pub fn read<T: Document>(text: &str) -> Result<Written<T>, Vec<Fault>> {
 /// # Errors
 /// As [`read`]; where the text is not UTF-8, the place of the first octet that is not.
 pub fn read_bytes<T: Document>(bytes: &[u8]) -> Result<Written<T>, Vec<Fault>> {
+    read_flawed(bytes).map_err(|flawed| flawed.faults)
+}
+
+/// Reads a file of the language `T` from octets, and keeps what is sound of one with faults.
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_flawed<T: Document>(bytes: &[u8]) -> Result<Written<T>, Box<Flawed<T>>> {
     if bytes.len() > MAX_SIZE {
-        return Err(vec![whole(0..0, FaultKind::TooLarge { size: bytes.len(), limit: MAX_SIZE })]);
+        return Err(hopeless(whole(0..0, FaultKind::TooLarge { size: bytes.len(), limit: MAX_SIZE })));
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) => read(text),
+        Ok(text) => parsed(text),
         Err(error) => {
             let start = error.valid_up_to();
             let end = error.error_len().map_or(bytes.len(), |len| start + len);
-            Err(vec![whole(start..end, FaultKind::NotUtf8)])
+            Err(hopeless(whole(start..end, FaultKind::NotUtf8)))
         }
     }
 }
 
-fn value<T: Document>(table: &Spanned<DeTable<'_>>) -> Result<T, Vec<Fault>> {
+fn parsed<T: Document>(text: &str) -> Result<Written<T>, Box<Flawed<T>>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut faults: Vec<_> = errors.iter().take(MAX_FAULTS + 1).map(|error| syntax(text, error)).collect();
+    let is_whole = errors.iter().all(is_duplicate);
+    if is_whole {
+        faults.extend(walk::faults(json_schema::<T>(), &table, first_key(text, &table)));
+    }
+    if !faults.is_empty() {
+        let known = is_whole && faults.len() <= MAX_FAULTS;
+        let sound = if known { sound(&table, &faults) } else { None };
+        dismantle(table);
+        faults.sort_by_key(|fault| (fault.span.start, fault.span.end));
+        faults.dedup();
+        let (doubt, faults) = (Doubt::of(&faults), bounded(text, faults));
+        return Err(Box::new(Flawed { faults, sound, doubt }));
+    }
+    let spans = Spans::of(&table);
+    value(&table).map(|value| Written { value, spans })
+}
+
+/// What can be known of a table with faults.
+fn sound<T: Document>(table: &Spanned<DeTable<'_>>, faults: &[Fault]) -> Option<Written<T>> {
+    let json = sound::json(json_schema::<T>(), table.get_ref(), faults)?;
+    Some(Written { value: serde_json::from_value(json).ok()?, spans: Spans::of(table) })
+}
+
+fn hopeless<T>(fault: Fault) -> Box<Flawed<T>> {
+    Box::new(Flawed { faults: vec![fault], sound: None, doubt: Doubt::default() })
+}
+
+fn value<T: Document>(table: &Spanned<DeTable<'_>>) -> Result<T, Box<Flawed<T>>> {
     serde_json::from_value(walk::to_json_table(table.get_ref()))
-        .map_err(|error| vec![whole(0..0, FaultKind::Unreadable { message: error.to_string() })])
+        .map_err(|error| hopeless(whole(0..0, FaultKind::Unreadable { message: error.to_string() })))
 }
 
 /// Where the first key stands, or where one would follow the comments: a key that the file lacks belongs there.
@@ -104,9 +139,34 @@ fn syntax(text: &str, error: &Error) -> Fault {
     let span = error.span().unwrap_or(text.len()..text.len());
     let message = match text.get(span.clone()) {
         Some(key) if is_duplicate(error) => format!("the key `{}` is written twice", clipped(key)),
-        _ => error.message().to_owned(),
+        _ => reason(text, &span, error.message()),
     };
     whole(span, FaultKind::Syntax { message })
+}
+
+/// Why it is not TOML; the parser's own words where nothing better is known.
+fn reason(text: &str, span: &Range<usize>, message: &str) -> String {
+    let start = span.start;
+    let line_start = text.get(..start).unwrap_or_default().rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next().unwrap_or_default();
+    if line.contains('\0') {
+        return "a NUL character: the file is not text".to_owned();
+    }
+    let value = line.split_once('=').map_or("", |(_, value)| value.trim_start());
+    let meant = word(value);
+    let in_value = start >= line_start + (line.len() - value.len());
+    let bare = meant.starts_with(|c: char| c.is_alphanumeric() || "/.:_-\\|".contains(c));
+    if in_value && bare && DeValue::parse(meant).is_err() {
+        return format!("string values must be quoted: `\"{}\"`", clipped(meant));
+    }
+    message.to_owned()
+}
+
+/// The text that was meant where quotes are missing: what comes first in a value, up to what ends it.
+fn word(value: &str) -> &str {
+    let bare = value.trim_start_matches('[').trim_start();
+    let end = bare.find([',', ']', '#', '}', '"', '\'']).unwrap_or(bare.len());
+    bare[..end].trim_end()
 }
 
 fn is_duplicate(error: &Error) -> bool {

@@ -18,11 +18,11 @@ use crate::spans::{child, element};
 pub(crate) const MAX_FAULTS: usize = 100;
 
 mod scalar;
-mod union;
+pub(crate) mod union;
 
 /// Returns every fault of `table` against `schema`; what the file lacks as a whole stands at `start`.
 pub(crate) fn faults(schema: &Value, table: &Spanned<DeTable<'_>>, start: usize) -> Vec<Fault> {
-    let mut walk = Walk { faults: Vec::new(), more: false };
+    let mut walk = Walk { faults: Vec::new(), more: false, top: Vec::new() };
     let place = Place { at: &At::Root, header: start..start };
     walk.table(Shape::alone(schema), table.get_ref(), &place);
     walk.faults
@@ -32,6 +32,8 @@ struct Walk {
     faults: Vec<Fault>,
     /// Whether there were more faults than are told: the walk ends.
     more: bool,
+    /// The keys of the top level, empty until the role is known.
+    top: Vec<String>,
 }
 
 /// Where the walk is. Written out only for a fault: a long key over a long list would else cost their product.
@@ -109,13 +111,19 @@ impl Walk {
         if let Some(tag) = union::tag(shape.schema) {
             return self.tagged(&tag, table, place);
         }
+        if matches!(place.at, At::Root) {
+            self.top = keys(shape.schema).map(str::to_owned).collect();
+        }
         for (key, value) in table {
             if self.more {
                 return;
             }
             let at = At::Key(place.at, key.get_ref());
             match property(shape.schema, key.get_ref()) {
-                Some(schema) => self.value(shape.property(schema, key.get_ref()), value, &at, key.span()),
+                Some(schema) => match unquoted(shape.schema, key.get_ref(), value.get_ref()) {
+                    Some(kind) => self.add(key.span(), &at, kind),
+                    None => self.value(shape.property(schema, key.get_ref()), value, &at, key.span()),
+                },
                 None => self.unknown(&shape, key, &at),
             }
         }
@@ -125,10 +133,16 @@ impl Walk {
 
     fn unknown(&mut self, shape: &Shape<'_>, key: &Spanned<toml::de::DeString<'_>>, at: &At<'_>) {
         let allowed: Vec<String> = keys(shape.schema).map(str::to_owned).collect();
+        if let At::Key(table @ At::Key(..), name) = at
+            && self.top.iter().any(|top| top == name)
+        {
+            let kind = FaultKind::BelowTable { key: (*name).to_owned(), table: table.path() };
+            return self.add(key.span(), at, kind);
+        }
         let others = shape.others.iter().filter(|(_, schema)| property(schema, key.get_ref()).is_some());
         let kind = FaultKind::UnknownKey {
             key: key.get_ref().to_string(),
-            suggestion: nearest(key.get_ref(), &allowed),
+            suggestion: meant(key.get_ref(), &allowed),
             tag: shape.tag.to_owned(),
             roles: others.map(|(tag, _)| (*tag).to_owned()).collect(),
             allowed,
@@ -161,12 +175,27 @@ impl Walk {
     }
 }
 
+/// The key that was meant where one with a dot lacks its quotes, and so became a table in a map of names.
+fn unquoted(schema: &Value, first: &str, value: &DeValue<'_>) -> Option<FaultKind> {
+    let rest = schema.get("additionalProperties").filter(|rest| rest.is_object())?;
+    if properties(schema).is_some_and(|named| named.contains_key(first)) || scalar::takes_table(rest) {
+        return None;
+    }
+    let (mut key, mut value) = (first.to_owned(), value);
+    while let DeValue::Table(table) = value {
+        let (next, inner) = table.iter().next().filter(|_| key.len() <= LONGEST_NAME)?;
+        key = format!("{key}.{}", next.get_ref());
+        value = inner.get_ref();
+    }
+    (key != first).then_some(FaultKind::UnquotedKey { key })
+}
+
 fn properties(schema: &Value) -> Option<&Map<String, Value>> {
     schema.get("properties").and_then(Value::as_object)
 }
 
 /// The schema of a key: its property, or the schema of all keys of a map.
-fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
+pub(crate) fn property<'s>(schema: &'s Value, key: &str) -> Option<&'s Value> {
     let named = properties(schema).and_then(|properties| properties.get(key));
     named.or_else(|| schema.get("additionalProperties").filter(|rest| rest.is_object()))
 }
@@ -175,8 +204,36 @@ fn keys(schema: &Value) -> impl Iterator<Item = &str> {
     properties(schema).into_iter().flat_map(|properties| properties.keys().map(String::as_str))
 }
 
-fn required(schema: &Value) -> impl Iterator<Item = &str> {
+pub(crate) fn required(schema: &Value) -> impl Iterator<Item = &str> {
     schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// A longer key is no domain whose quotes were forgotten (RFC 1035 2.3.4).
+const LONGEST_NAME: usize = 255;
+
+/// What Sendmail and Postfix call a key, in lower case, and its path here.
+const SYNONYMS: [(&str, &str); 13] = [
+    ("smart_host", "mail_host"),
+    ("smarthost", "mail_host"),
+    ("relayhost", "mail_host"),
+    ("mailhub", "mail_host"),
+    ("mynetworks", "relay.networks"),
+    ("relay_domains", "relay.domains"),
+    ("mydestination", "local_domains"),
+    ("local_host_names", "local_domains"),
+    ("myhostname", "hostname"),
+    ("inet_interfaces", "listen"),
+    ("masquerade_as", "masquerade.domain"),
+    ("masquerade_domains", "masquerade.domain"),
+    ("message_size_limit", "limits.message_size"),
+];
+
+/// The key that was meant: by its name in another program, or the most similar.
+fn meant(key: &str, allowed: &[String]) -> Option<String> {
+    let other = key.to_ascii_lowercase().replace('-', "_");
+    let known = SYNONYMS.iter().find(|(synonym, _)| *synonym == other).map(|(_, path)| *path);
+    let here = |path: &&str| allowed.iter().any(|key| Some(key.as_str()) == path.split('.').next());
+    known.filter(here).map(str::to_owned).or_else(|| nearest(key, allowed))
 }
 
 /// A longer word is no key misspelt.
@@ -198,7 +255,7 @@ pub(crate) fn to_json_table(table: &DeTable<'_>) -> Value {
     Value::Object(entries.collect())
 }
 
-fn to_json(value: &DeValue<'_>) -> Value {
+pub(crate) fn to_json(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Integer(_) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mailstack_deploy::model::{Model, ModelFault};
 use mailstack_schema::host::Host;
-use mailstack_schema::{Fault, read_bytes};
+use mailstack_schema::{Fault, Flawed, Spans, read_flawed};
 
 /// A declaration that is valid.
 pub struct Declaration {
@@ -15,6 +15,8 @@ pub struct Declaration {
     pub source: Vec<u8>,
     /// What it means.
     pub model: Model,
+    /// Where each key stands.
+    pub spans: Spans,
 }
 
 /// A declaration that is not.
@@ -27,21 +29,28 @@ pub enum Invalid {
         /// What the system said.
         source: io::Error,
     },
-    /// It says something that there is not.
-    Written(Faulty<Fault>),
-    /// It contradicts itself, or holds a value that is none; each fault with its place in the text.
-    Meant(Faulty<(Range<usize>, ModelFault)>),
+    /// It has faults.
+    Faulty(Faulty),
 }
 
 /// A text with its faults.
 #[derive(Debug)]
-pub struct Faulty<T> {
+pub struct Faulty {
     /// The file.
     pub path: PathBuf,
     /// The text; octets that are no text are replaced.
     pub text: String,
-    /// What is wrong, in the order of the text.
-    pub faults: Vec<T>,
+    /// What is wrong and where, in the order of the text.
+    pub faults: Vec<(Range<usize>, Wrong)>,
+}
+
+/// What is wrong at a place.
+#[derive(Debug)]
+pub enum Wrong {
+    /// It says something that there is not.
+    Written(Fault),
+    /// It contradicts itself, or holds a value that is none.
+    Meant(ModelFault),
 }
 
 impl Declaration {
@@ -49,17 +58,42 @@ impl Declaration {
     pub fn read(path: &Path) -> Result<Self, Invalid> {
         let source =
             fs::read(path).map_err(|source| Invalid::Unreadable { path: path.to_owned(), source })?;
-        let text = || String::from_utf8_lossy(&source).into_owned();
-        let written = read_bytes::<Host>(&source)
-            .map_err(|faults| Invalid::Written(Faulty { path: path.to_owned(), text: text(), faults }))?;
-        match Model::resolve(&written) {
-            Ok(model) => Ok(Self { source, model }),
-            Err(faults) => {
-                let place = |fault: ModelFault| (written.spans.find(&fault.path), fault);
-                let mut faults: Vec<_> = faults.into_iter().map(place).collect();
-                faults.sort_by_key(|(span, _)| (span.start, span.end));
-                Err(Invalid::Meant(Faulty { path: path.to_owned(), text: text(), faults }))
-            }
-        }
+        let faults = match read_flawed::<Host>(&source) {
+            Ok(written) => match Model::resolve(&written) {
+                Ok(model) => return Ok(Self { source, model, spans: written.spans }),
+                Err(faults) => meant(&written.spans, faults),
+            },
+            Err(flawed) => of_flawed(*flawed),
+        };
+        let text = String::from_utf8_lossy(&source).into_owned();
+        Err(Invalid::Faulty(Faulty { path: path.to_owned(), text, faults: in_order(faults) }))
     }
+}
+
+/// The faults of the text, and those of the meaning that no fault of the text is the reason of.
+fn of_flawed(flawed: Flawed<Host>) -> Vec<(Range<usize>, Wrong)> {
+    let Flawed { faults, sound, doubt } = flawed;
+    let mut wrong: Vec<_> =
+        faults.into_iter().map(|fault| (fault.span.clone(), Wrong::Written(fault))).collect();
+    if let Some(written) = sound {
+        let mut found = Model::resolve(&written).err().unwrap_or_default();
+        found.retain(|fault| {
+            !doubt.covers(&fault.path) && !fault.follows_from().into_iter().any(|path| doubt.covers(path))
+        });
+        wrong.extend(meant(&written.spans, found));
+    }
+    wrong
+}
+
+fn meant(spans: &Spans, faults: Vec<ModelFault>) -> Vec<(Range<usize>, Wrong)> {
+    let place = |fault: &ModelFault| match fault.is_key {
+        true => spans.key(&fault.path),
+        false => spans.find(&fault.path),
+    };
+    faults.into_iter().map(|fault| (place(&fault), Wrong::Meant(fault))).collect()
+}
+
+fn in_order(mut faults: Vec<(Range<usize>, Wrong)>) -> Vec<(Range<usize>, Wrong)> {
+    faults.sort_by_key(|(span, _)| (span.start, span.end));
+    faults
 }

@@ -150,6 +150,11 @@ fn types(schema: &Value) -> Vec<&str> {
     all
 }
 
+/// Whether a table may be here.
+pub(super) fn takes_table(schema: &Value) -> bool {
+    types(schema).contains(&"object")
+}
+
 /// The schema's name of a value's type.
 pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
     match value {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::scalar::{type_of, word};
-use super::{At, Place, Shape, Walk, keys, nearest, properties, property, required};
+use super::{At, Place, Shape, Walk, keys, meant, nearest, properties, property, required};
 use crate::fault::{FaultKind, one_of};
 
 /// A union of tables that one key tells apart.
@@ -21,6 +21,13 @@ pub(super) struct Tag<'s> {
 pub(super) fn tag(schema: &Value) -> Option<Tag<'_>> {
     let branches = schema.get("oneOf")?.as_array()?;
     properties(branches.first()?)?.keys().find_map(|key| tagged_by(key, branches))
+}
+
+/// The branch that a value with this tag is of; a schema that is no union, itself.
+pub(crate) fn branch_of<'s>(schema: &'s Value, value: &Map<String, Value>) -> Option<&'s Value> {
+    let Some(tag) = tag(schema) else { return Some(schema) };
+    let named = value.get(tag.key).and_then(Value::as_str);
+    tag.branches.into_iter().find(|(name, _)| Some(*name) == named).map(|(_, branch)| branch)
 }
 
 /// The union by this key, where every branch gives it another constant.
@@ -117,7 +124,7 @@ impl Walk {
     fn unknown_in_all(&mut self, tag: &Tag<'_>, key: &Spanned<toml::de::DeString<'_>>, at: &At<'_>) {
         let allowed: BTreeSet<&str> = tag.branches.iter().flat_map(|(_, branch)| keys(branch)).collect();
         let allowed: Vec<String> = allowed.into_iter().map(str::to_owned).collect();
-        let suggestion = nearest(key.get_ref(), &allowed);
+        let suggestion = meant(key.get_ref(), &allowed);
         let (key_text, tag) = (key.get_ref().to_string(), tag.key.to_owned());
         let kind = FaultKind::UnknownKey { key: key_text, suggestion, allowed, tag, roles: Vec::new() };
         self.add(key.span(), at, kind);

@@ -5,5 +5,6 @@
 mod adverse;
 mod export;
 mod files;
+mod flawed;
 mod robust;
 mod verdict;

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use annotate_snippets::Level;
 use anstream::eprintln;
 use mailstack_prove::{Finding, Severity, findings};
 use serde::Serialize;
@@ -10,7 +9,7 @@ use serde::Serialize;
 use crate::declaration::Declaration;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::words::{self, FaultReport, Words};
+use crate::words::{self, FaultReport};
 
 /// What is said of one file.
 #[derive(Serialize)]
@@ -25,10 +24,17 @@ struct Report {
 #[derive(Serialize)]
 struct Found {
     severity: Severity,
+    /// The line, from 1, of the key that it comes from.
+    line: Option<usize>,
+    /// The column in characters, from 1.
+    column: Option<usize>,
+    key: String,
     message: String,
     help: String,
     #[serde(flatten)]
     finding: Finding,
+    #[serde(skip)]
+    rendered: String,
 }
 
 /// Checks files, and says all that is wrong with each.
@@ -47,9 +53,10 @@ fn check_one(file: &Path, json: bool) -> Result<(Report, Exit), Failure> {
     let mut report = Report { file: file.to_owned(), faults: Vec::new(), findings: Vec::new() };
     match Declaration::read(file) {
         Ok(declaration) => {
-            report.findings = findings(&declaration.model.runtime_config()).into_iter().map(found).collect();
+            let all = findings(&declaration.model.runtime_config());
+            report.findings = all.into_iter().map(|one| found(file, &declaration, one)).collect();
             if !json {
-                report.findings.iter().for_each(|found| say(file, found));
+                report.findings.iter().for_each(|found| eprintln!("{}", found.rendered));
             }
             let is_wrong = report.findings.iter().any(|found| found.severity == Severity::Error);
             let exit = if is_wrong { Exit::Declaration } else { Exit::Done };
@@ -69,16 +76,9 @@ fn check_one(file: &Path, json: bool) -> Result<(Report, Exit), Failure> {
     }
 }
 
-fn found(finding: Finding) -> Found {
-    let (severity, message) = (finding.severity(), finding.to_string());
-    Found { severity, message, help: words::finding_help(&finding).to_owned(), finding }
-}
-
-fn say(file: &Path, found: &Found) {
-    let level = match found.severity {
-        Severity::Warning => Level::WARNING,
-        Severity::Error => Level::ERROR,
-    };
-    let title = format!("{}: {}", file.display(), found.message);
-    eprintln!("{}", Words::new(title).help(found.help.as_str()).render(level));
+fn found(file: &Path, declaration: &Declaration, finding: Finding) -> Found {
+    let (FaultReport { line, column, key, message, help, .. }, rendered) =
+        words::finding(file, declaration, &finding);
+    let (severity, help) = (finding.severity(), help.join("\n"));
+    Found { severity, line, column, key, message, help, finding, rendered }
 }

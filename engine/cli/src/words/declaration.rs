@@ -1,15 +1,18 @@
 //! Words of a declaration's faults: the place, the line underlined, why, and what to do.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Level, Snippet};
-use mailstack_deploy::model::{FaultKind as Meant, ModelFault};
+use mailstack_deploy::model::{FaultKind as Meant, ModelFault, time};
+use mailstack_prove::{Finding, Severity};
+use mailstack_schema::spans::child;
 use mailstack_schema::{Fault, FaultKind as Written};
 use serde::Serialize;
 
 use super::Words;
-use crate::declaration::{Faulty, Invalid};
+use crate::declaration::{Declaration, Faulty, Invalid, Wrong};
 use crate::exit::Exit;
 
 /// One fault, as `--json` has it.
@@ -32,8 +35,22 @@ pub struct FaultReport {
 /// How a command ends that was given such a declaration.
 pub(super) fn exit(invalid: &Invalid) -> Exit {
     match invalid {
+        Invalid::Unreadable { source, .. } if is_argument(source.kind()) => Exit::Usage,
         Invalid::Unreadable { .. } => Exit::Unable,
-        Invalid::Written(_) | Invalid::Meant(_) => Exit::Declaration,
+        Invalid::Faulty(_) => Exit::Declaration,
+    }
+}
+
+/// Whether a file that cannot be read was named wrongly.
+fn is_argument(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory)
+}
+
+fn unreadable(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::IsADirectory => "name a file, such as host.toml",
+        ErrorKind::PermissionDenied => "run mailstack as a user who may read it",
+        _ => "`mailstack init ROLE` prints a declaration to begin with",
     }
 }
 
@@ -42,53 +59,71 @@ pub(super) fn render(invalid: &Invalid) -> String {
     let (path, text) = match invalid {
         Invalid::Unreadable { path, source } => {
             let words = Words::new(format!("cannot read {}", path.display())).note(source.to_string());
-            return words
-                .help("`mailstack init ROLE` prints a declaration to begin with")
-                .render(Level::ERROR);
+            return words.help(unreadable(source.kind())).render(Level::ERROR);
         }
-        Invalid::Written(faulty) => (&faulty.path, &faulty.text),
-        Invalid::Meant(faulty) => (&faulty.path, &faulty.text),
+        Invalid::Faulty(faulty) => (&faulty.path, &faulty.text),
     };
     let reports = reports(invalid);
-    let rendered: Vec<String> = reports.iter().map(|report| render_one(path, text, report)).collect();
+    let rendered: Vec<String> =
+        reports.iter().map(|report| render_one(path, text, report, Level::ERROR)).collect();
     rendered.join("\n\n")
 }
 
-fn render_one(path: &Path, text: &str, report: &FaultReport) -> String {
+/// What a valid declaration does wrong, at the key that it comes from; and that as text.
+pub fn finding(path: &Path, declaration: &Declaration, finding: &Finding) -> (FaultReport, String) {
+    let text = String::from_utf8_lossy(&declaration.source);
+    let key = super::finding::key(finding, &declaration.spans);
+    let words = Words::new(finding.to_string()).help(super::finding::help(finding));
+    let report = report(&text, &declaration.spans.find(&key), &key, words);
+    let level = match finding.severity() {
+        Severity::Warning => Level::WARNING,
+        Severity::Error => Level::ERROR,
+    };
+    let rendered = render_one(path, &text, &report, level);
+    (report, rendered)
+}
+
+fn render_one(path: &Path, text: &str, report: &FaultReport, level: Level<'_>) -> String {
     let span = visible(text, &report.span);
     let label = if report.key.is_empty() { None } else { Some(report.key.as_str()) };
     let annotation = AnnotationKind::Primary.span(span).label(label);
     let snippet = Snippet::source(text).path(path.display().to_string()).annotation(annotation);
     let help = report.help.iter().map(|help| Level::HELP.message(help.as_str()));
-    let title = Level::ERROR.primary_title(report.message.as_str());
+    let title = level.primary_title(report.message.as_str());
     super::render(title.element(snippet).elements(help))
 }
 
 /// A span that underlines at least one character, and no more than its first line; whole characters, whatever span
 /// comes: that of octets which are no text may end anywhere.
 fn visible(text: &str, span: &Range<usize>) -> Range<usize> {
-    let start = text.floor_char_boundary(span.start);
-    let end = text.ceil_char_boundary(span.end).max(start);
+    let start = boundary(text, span.start);
+    let end = boundary(text, span.end).max(start);
     let line = text[start..end].find('\n').map_or(end, |at| start + at);
     let next = text[start..].chars().next().map_or(start, |c| start + c.len_utf8());
     if line > start { start..line } else { start..next }
+}
+
+/// The beginning of the character that the octet is of, or the text's end.
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 /// All faults; none for a file that cannot be read.
 pub fn reports(invalid: &Invalid) -> Vec<FaultReport> {
     match invalid {
         Invalid::Unreadable { .. } => Vec::new(),
-        Invalid::Written(Faulty { text, faults, .. }) => {
-            faults.iter().map(|fault| report(text, &fault.span, &fault.path, written(fault))).collect()
-        }
-        Invalid::Meant(Faulty { text, faults, .. }) => {
-            faults.iter().map(|(span, fault)| report(text, span, &fault.path, meant(fault))).collect()
+        Invalid::Faulty(Faulty { text, faults, .. }) => {
+            let one = |(span, wrong): &(Range<usize>, Wrong)| match wrong {
+                Wrong::Written(fault) => report(text, span, &fault.path, written(fault)),
+                Wrong::Meant(fault) => report(text, span, &fault.path, meant(fault)),
+            };
+            faults.iter().map(one).collect()
         }
     }
 }
 
 fn report(text: &str, span: &Range<usize>, key: &str, words: Words) -> FaultReport {
-    let before = &text[..text.floor_char_boundary(span.start)];
+    let before = &text[..boundary(text, span.start)];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
     FaultReport {
         line: Some(before.matches('\n').count() + 1),
@@ -111,7 +146,17 @@ fn written(fault: &Fault) -> Words {
                 did_you_mean(Words::new(format!("{found} is not allowed here")), suggestion.as_deref());
             words.help(format!("allowed here: {}", list(allowed)))
         }
-        Written::MissingKey { key } => Words::new(fault.kind.to_string()).help(format!("add `{key} = …`")),
+        Written::MissingKey { key } => {
+            Words::new(fault.kind.to_string()).help(format!("add `{key} = {}`", example(key)))
+        }
+        Written::UnquotedKey { key } => Words::new("a key with a dot in it must be quoted")
+            .help(format!("quote it: {}", quoted(&fault.path, key))),
+        Written::BelowTable { key, table } => Words::new(format!("`{key}` is no key of `{table}`"))
+            .help(format!("`{key}` belongs above the first [table]")),
+        Written::Syntax { message } if message.contains("must be quoted: ") => {
+            let (title, meant) = message.split_once(": ").unwrap_or((message, ""));
+            Words::new(format!("not TOML: {title}")).help(format!("write {meant}"))
+        }
         Written::MissingTag { key, allowed } => Words::new(format!("missing key `{key}`"))
             .help(format!("add `{key} = …`, one of {}", list(allowed))),
         Written::UnsupportedVersion { found, supported } => {
@@ -123,6 +168,22 @@ fn written(fault: &Fault) -> Words {
         }
         kind => Words::new(kind.to_string()),
     }
+}
+
+/// A value to begin with.
+fn example(key: &str) -> &'static str {
+    match key {
+        "schema" => "1",
+        "mail_host" => "\"mailhost.example.com\"",
+        "domain" => "\"example.com\"",
+        _ => "…",
+    }
+}
+
+/// The path of a key in the table that the path is in.
+fn quoted(path: &str, key: &str) -> String {
+    let table = path.split_once('.').map_or("", |(table, _)| table);
+    child(table, key)
 }
 
 fn unknown_key(words: Words, suggestion: &Option<String>, allowed: &[String], roles: &[String]) -> Words {
@@ -171,7 +232,10 @@ fn way_out(kind: &Meant) -> Option<String> {
             "a loopback MTA serves this host alone; to serve others: role = \"gateway\"".to_owned()
         }
         Meant::Twice { other, .. } => format!("remove it, or `{other}`"),
-        Meant::HostBits { network, .. } => format!("write `{network}`"),
+        Meant::Covered { .. } | Meant::LoopbackNetwork { .. } => "remove it".to_owned(),
+        Meant::BareAddress { bracketed, .. } => format!("write `\"{bracketed}\"`"),
+        Meant::SpecialTarget { .. } => "name a user or an address".to_owned(),
+        Meant::HostBits { network, .. } | Meant::NoPrefix { network, .. } => format!("write `{network}`"),
         Meant::TooWide { .. } | Meant::Network { .. } => "name the networks that are yours".to_owned(),
         Meant::AliasLoop { .. } => "let one of them be an address, or `\\user` for the mailbox".to_owned(),
         Meant::Mailer { .. } => {
@@ -182,7 +246,8 @@ fn way_out(kind: &Meant) -> Option<String> {
         Meant::NullclientRewritesAll => "remove the key; the role msp has the choice".to_owned(),
         Meant::NoNameToAppearAs => "add `masquerade.domain = \"corp.example\"`".to_owned(),
         Meant::Range { least, most, .. } => format!("{least} to {most} is possible"),
-        Meant::Over { other, .. } => format!("lower it, or raise `{other}`"),
+        Meant::TimeRange { least, most, .. } => format!("{} to {} is possible", time(*least), time(*most)),
+        Meant::Over { other, .. } | Meant::OverTime { other, .. } => format!("lower it, or raise `{other}`"),
         _ => return None,
     };
     Some(help)
@@ -201,7 +266,7 @@ mod tests {
         fn no_span_is_too_odd_to_be_shown(text in "(\\PC|[\r\n\t\0é\u{feff}\u{fffd}]){0,40}", start in 0..90_usize, end in 0..90_usize) {
             let fault = Fault { span: start..end, path: "key".to_owned(), kind: Written::NotUtf8 };
             let report = report(&text, &fault.span, &fault.path, written(&fault));
-            prop_assert!(render_one(Path::new("host.toml"), &text, &report).contains("not UTF-8"));
+            prop_assert!(render_one(Path::new("host.toml"), &text, &report, Level::ERROR).contains("not UTF-8"));
         }
     }
 }

@@ -20,8 +20,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 pub use apply::{discrepancy, drift, note, step};
-pub use declaration::{FaultReport, reports};
-pub use finding::help as finding_help;
+pub use declaration::{FaultReport, finding, reports};
 
 const BOLD: anstyle::Style = anstyle::Style::new().bold();
 
@@ -133,7 +132,10 @@ fn store(error: &StoreError) -> (Words, Exit) {
             let dir = path.parent().unwrap_or(path).display().to_string();
             (words.help(format!("remove {dir} and apply again")), Exit::Unable)
         }
-        StoreError::Unknown { .. } | StoreError::NoPrevious => {
+        StoreError::Unknown { .. } => {
+            (words.help("`mailstack generations` lists those that there are"), Exit::Usage)
+        }
+        StoreError::NoPrevious => {
             (words.help("`mailstack generations` lists those that there are"), Exit::Unable)
         }
         StoreError::Ambiguous { found, .. } => {

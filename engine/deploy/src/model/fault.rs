@@ -9,8 +9,28 @@ use mailstack_schema::value::ValueError;
 pub struct ModelFault {
     /// The key, as `Spans::find` takes it: `relay.networks[1]`.
     pub path: String,
+    /// Whether the key itself is at fault, and not its value.
+    pub is_key: bool,
     /// The reason.
     pub kind: FaultKind,
+}
+
+impl ModelFault {
+    /// The other keys that the fault follows from, beside the one that it stands at.
+    pub fn follows_from(&self) -> Vec<&str> {
+        match &self.kind {
+            FaultKind::Twice { other, .. }
+            | FaultKind::Covered { other, .. }
+            | FaultKind::LocalAndElsewhere { other, .. }
+            | FaultKind::OverTime { other, .. }
+            | FaultKind::Over { other, .. } => vec![other],
+            FaultKind::Without { needed } => vec![needed],
+            FaultKind::NoNameToAppearAs => vec!["masquerade"],
+            FaultKind::Unqualified { .. } if self.path == "mail_host" => vec!["masquerade"],
+            FaultKind::MailboxPath { .. } => vec!["mailboxes.format"],
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// The reasons. Where two keys contradict each other, `other` is the path of the second one.
@@ -72,6 +92,42 @@ pub enum FaultKind {
         text: String,
         /// The path of the first one.
         other: String,
+    },
+    /// An entry that another one has in it.
+    #[error("`{text}` is covered by `{other}`")]
+    Covered {
+        /// What was written.
+        text: String,
+        /// The path of the wider one.
+        other: String,
+    },
+    /// An address without its prefix.
+    #[error("`{text}` is an address and no network: the prefix is missing")]
+    NoPrefix {
+        /// What was written.
+        text: String,
+        /// The network of this one address.
+        network: ipnet::IpNet,
+    },
+    /// A network of loopback addresses; this host may relay in any case.
+    #[error("`{text}` is this host itself, which may always send")]
+    LoopbackNetwork {
+        /// What was written.
+        text: String,
+    },
+    /// An address as a mail host, without brackets.
+    #[error("`{text}` is an address: as a mail host it stands in brackets")]
+    BareAddress {
+        /// What was written.
+        text: String,
+        /// With brackets.
+        bracketed: String,
+    },
+    /// A program, a file or a list of addresses in a file as the target of an alias.
+    #[error("`{text}`: programs, files and :include: are not supported as alias targets in this version")]
+    SpecialTarget {
+        /// What was written.
+        text: String,
     },
     /// Not a network in CIDR notation.
     #[error("`{text}` is not a network such as 192.168.10.0/24")]
@@ -173,14 +229,34 @@ pub enum FaultKind {
     /// A number outside of what is sensible.
     #[error("{value} is not within {least} and {most}")]
     Range {
-        /// What was written, in octets, seconds or pieces.
+        /// What was written, in octets or pieces.
         value: u64,
         /// The least that is taken.
         least: u64,
         /// The most that is taken.
         most: u64,
     },
-    /// One time or count that must not be over another.
+    /// A time outside of what is sensible.
+    #[error("{} is not within {} and {}", time(*.value), time(*.least), time(*.most))]
+    TimeRange {
+        /// What was written, in seconds.
+        value: u64,
+        /// The least that is taken, in seconds.
+        least: u64,
+        /// The most that is taken, in seconds.
+        most: u64,
+    },
+    /// One time that must not be over another.
+    #[error("{} is over {}, the value of `{other}`", time(*.value), time(*.limit))]
+    OverTime {
+        /// This time, in seconds.
+        value: u64,
+        /// The time it must not be over, in seconds.
+        limit: u64,
+        /// The path of the key that says so.
+        other: String,
+    },
+    /// One count that must not be over another.
     #[error("{value} is over {limit}, the value of `{other}`")]
     Over {
         /// This value.
@@ -196,4 +272,12 @@ pub enum FaultKind {
         /// What was written.
         text: String,
     },
+}
+
+/// Seconds as a declaration spells them, in the largest unit that leaves no rest.
+pub fn time(seconds: u64) -> String {
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let unit = units.into_iter().find(|(length, _)| seconds > 0 && seconds.is_multiple_of(*length));
+    let (length, unit) = unit.unwrap_or((1, 's'));
+    format!("{}{unit}", seconds / length)
 }

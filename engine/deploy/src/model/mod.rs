@@ -20,7 +20,7 @@ use mailstack_schema::Written;
 use mailstack_schema::host::Host;
 use serde::Serialize;
 
-pub use fault::{FaultKind, ModelFault};
+pub use fault::{FaultKind, ModelFault, time};
 
 /// A resolved declaration: defaults filled in, every text parsed, no contradiction left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

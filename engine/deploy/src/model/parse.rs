@@ -1,6 +1,6 @@
 //! Parsing of the texts of a declaration, one function per kind of text.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 use mailstack_policy::rules::{Agent, AliasTarget, HopHost, Mailer, NextHop};
@@ -36,6 +36,9 @@ pub(super) fn relay_domain(text: &str) -> Result<DomainName, FaultKind> {
 
 /// `host`, `[host]`, `[192.0.2.1]`, `[IPv6:2001:db8::1]`, each with an optional `:port`.
 pub(super) fn mail_host(text: &str) -> Result<NextHop, FaultKind> {
+    if let Some(bracketed) = bracketed(text) {
+        return Err(FaultKind::BareAddress { text: text.to_owned(), bracketed });
+    }
     let bad = || FaultKind::MailHost { text: text.to_owned() };
     let host_end = match text.strip_prefix('[') {
         Some(_) => text.find(']').ok_or_else(bad)? + 1,
@@ -48,6 +51,16 @@ pub(super) fn mail_host(text: &str) -> Result<NextHop, FaultKind> {
         None => return Err(bad()),
     };
     Ok(NextHop { host: hop_host(host).ok_or_else(bad)?, port })
+}
+
+/// An address without brackets, with them; its port, too.
+fn bracketed(text: &str) -> Option<String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(Domain::Literal(address).to_string());
+    }
+    let (address, port) = text.split_once(':')?;
+    let address = Domain::Literal(address.parse::<Ipv4Addr>().ok()?.into());
+    port_number(port).map(|port| format!("{address}:{port}"))
 }
 
 /// A host without port. An address without brackets is none: Sendmail would look it up as a name.
@@ -85,6 +98,9 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, FaultKind> {
 
 /// A network without stray bits and not wider than a site has.
 pub(super) fn network(text: &str) -> Result<IpNet, FaultKind> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Err(FaultKind::NoPrefix { text: text.to_owned(), network: address.into() });
+    }
     let network: IpNet = text.parse().map_err(|_| FaultKind::Network { text: text.to_owned() })?;
     let widest = if network.addr().is_ipv4() { WIDEST_V4 } else { WIDEST_V6 };
     if network.prefix_len() < widest {
@@ -92,6 +108,9 @@ pub(super) fn network(text: &str) -> Result<IpNet, FaultKind> {
     }
     if network != network.trunc() {
         return Err(FaultKind::HostBits { text: text.to_owned(), network: network.trunc() });
+    }
+    if network.addr().is_loopback() {
+        return Err(FaultKind::LoopbackNetwork { text: text.to_owned() });
     }
     Ok(network)
 }
@@ -110,6 +129,9 @@ pub(super) fn user(text: &str) -> Result<String, FaultKind> {
 pub(super) fn alias_target(text: &str) -> Result<AliasTarget, FaultKind> {
     if let Some(name) = text.strip_prefix('\\') {
         return user(name).map(AliasTarget::User);
+    }
+    if text.trim_start().starts_with(['|', '/', ':']) {
+        return Err(FaultKind::SpecialTarget { text: text.to_owned() });
     }
     let bad = |reason| FaultKind::Address { text: text.to_owned(), reason };
     let address: Address = text.parse().map_err(bad)?;

@@ -26,7 +26,13 @@ pub(super) struct Faults(Vec<ModelFault>);
 
 impl Faults {
     fn add(&mut self, path: impl Into<String>, kind: FaultKind) {
-        self.0.push(ModelFault { path: path.into(), kind });
+        self.0.push(ModelFault { path: path.into(), is_key: false, kind });
+    }
+
+    /// The same as `keep`, of the key at the path.
+    fn keep_key<T>(&mut self, path: &str, parsed: Result<T, FaultKind>) -> Option<T> {
+        let fault = |kind| self.0.push(ModelFault { path: path.to_owned(), is_key: true, kind });
+        parsed.map_err(fault).ok()
     }
 
     /// The value, or None after noting the fault.

@@ -80,7 +80,13 @@ fn queue(written: &Written, defaults: &Defaults, faults: &mut Faults) -> Queue {
     let mut time = |key: &str, text: &Option<String>, default: u64, least: u64, most: u64| {
         let path = format!("queue.{key}");
         let seconds = text.as_deref().and_then(|text| faults.keep(&path, parse::duration(text)));
-        seconds.and_then(|seconds| in_range(&path, seconds, least, most, faults)).unwrap_or(default)
+        match seconds {
+            Some(value) if !(least..=most).contains(&value) => {
+                faults.add(path, FaultKind::TimeRange { value, least, most });
+                default
+            }
+            seconds => seconds.unwrap_or(default),
+        }
     };
     let queue = Queue {
         first_retry: time("first_retry", &written.first_retry, default.first_retry, 1, DAY),
@@ -101,7 +107,7 @@ fn queue(written: &Written, defaults: &Defaults, faults: &mut Faults) -> Queue {
 
 fn not_over(path: &str, value: u64, limit: u64, other: &str, faults: &mut Faults) {
     if value > limit {
-        faults.add(path, FaultKind::Over { value, limit, other: other.to_owned() });
+        faults.add(path, FaultKind::OverTime { value, limit, other: other.to_owned() });
     }
 }
 

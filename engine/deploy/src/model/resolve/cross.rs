@@ -59,7 +59,7 @@ pub(super) fn listeners(parsed: &[(usize, SocketAddr)], written: &[String], faul
         let Some((other, _)) = found else { continue };
         let other = element("listen", *other);
         let text = written.get(*index).cloned().unwrap_or_default();
-        faults.add(element("listen", *index), FaultKind::Twice { text, other });
+        faults.add(element("listen", *index), FaultKind::Covered { text, other });
     }
 }
 

@@ -98,7 +98,7 @@ fn aliases(
     let mut written_as = BTreeMap::new();
     for (name, targets) in written.into_iter().flatten() {
         let path = child("aliases", name);
-        let Some(user) = faults.keep(&path, parse::user(name)) else { continue };
+        let Some(user) = faults.keep_key(&path, parse::user(name)) else { continue };
         if let Some(other) = written_as.insert(user.clone(), path.clone()) {
             faults.add(&path, FaultKind::Twice { text: name.clone(), other });
         }
@@ -144,7 +144,7 @@ fn mailertable(
         let path = child("mailertable", key);
         let mailer = faults.keep(&path, parse::mailer(value));
         let bad = |reason| FaultKind::DomainName { text: key.clone(), reason };
-        let Some(parsed) = faults.keep(&path, MailertableKey::try_from(key.clone()).map_err(bad)) else {
+        let Some(parsed) = faults.keep_key(&path, MailertableKey::try_from(key.clone()).map_err(bad)) else {
             continue;
         };
         if let Some((other, ..)) = entries.iter().find(|(_, other, _)| *other == parsed) {
