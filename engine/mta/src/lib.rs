@@ -16,3 +16,4 @@ pub mod run;
 pub mod server;
 pub mod spool;
 pub mod submission;
+pub mod sysexits;

@@ -8,9 +8,10 @@ use mailstack_mta::control::{Client, ControlError, Entry, EntryRecipient, Item};
 use mailstack_mta::host::Root;
 use mailstack_mta::spool::Standing;
 use mailstack_mta::submission::drop;
+use mailstack_mta::sysexits::{EX_IOERR, EX_OK, EX_UNAVAILABLE};
 use mailstack_runtime::Paths;
 
-use super::{EX_IOERR, EX_OK, EX_UNAVAILABLE, Failed, unanswered};
+use super::{Failed, unanswered};
 
 /// A queue of fewer messages is counted before it is shown; a longer one is shown as it comes.
 const COUNTED: usize = 1000;

@@ -18,6 +18,7 @@ use mailstack_mta::control::{Client, ControlError};
 use mailstack_mta::host::{Root, Users};
 use mailstack_mta::message::{Notify, Ret};
 use mailstack_mta::submission::{self, Lines, MAX_RECIPIENTS, Request, Submitted, is_envid};
+use mailstack_mta::sysexits::{EX_CONFIG, EX_DATAERR, EX_IOERR, EX_OK, EX_OSERR, EX_UNAVAILABLE, EX_USAGE};
 use mailstack_policy::{Address, ReversePath};
 use mailstack_runtime::{CONFIG_PATH, Config, Paths};
 
@@ -25,21 +26,6 @@ pub use mailq::dropped_line;
 
 use flags::{Flags, Mode};
 use message::{BadMessage, Head};
-
-/// sysexits.h: done.
-const EX_OK: u8 = 0;
-/// sysexits.h: the command line.
-const EX_USAGE: u8 = 64;
-/// sysexits.h: the message, or an address in it.
-const EX_DATAERR: u8 = 65;
-/// sysexits.h: the MTA does not run.
-const EX_UNAVAILABLE: u8 = 69;
-/// sysexits.h: the caller's name is not known, or another failure of the system.
-const EX_OSERR: u8 = 71;
-/// sysexits.h: reading or writing failed.
-const EX_IOERR: u8 = 74;
-/// sysexits.h: nothing has been applied here.
-const EX_CONFIG: u8 = 78;
 
 /// What the program was called as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

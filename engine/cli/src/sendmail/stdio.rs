@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use mailstack_mta::host::{Root, unix};
+use mailstack_mta::sysexits::EX_OK;
 use mailstack_runtime::Paths;
 use nix::fcntl::{FcntlArg, OFlag};
 
@@ -31,7 +32,7 @@ pub fn serve(root: &Root, paths: &Paths) -> io::Result<u8> {
     let writer = stream.try_clone()?;
     thread::spawn(move || forward(&writer));
     io::copy(&mut &stream, &mut io::stdout().lock())?;
-    Ok(super::EX_OK)
+    Ok(EX_OK)
 }
 
 fn forward(stream: &UnixStream) {

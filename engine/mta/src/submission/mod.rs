@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{Root, unix};
 use crate::message::{Notify, Ret};
+use crate::sysexits::{EX_DATAERR, EX_IOERR, EX_NOPERM, EX_NOUSER, EX_OK, EX_TEMPFAIL, EX_UNAVAILABLE};
 
 mod dialogue;
 pub mod drop;
@@ -137,21 +138,6 @@ pub enum SubmitError {
         source: io::Error,
     },
 }
-
-/// sysexits.h: done.
-const EX_OK: u8 = 0;
-/// sysexits.h: the message, or an address.
-const EX_DATAERR: u8 = 65;
-/// sysexits.h: a recipient does not exist.
-const EX_NOUSER: u8 = 67;
-/// sysexits.h: refused for good.
-const EX_UNAVAILABLE: u8 = 69;
-/// sysexits.h: reading or writing failed.
-const EX_IOERR: u8 = 74;
-/// sysexits.h: try again later.
-const EX_TEMPFAIL: u8 = 75;
-/// sysexits.h: permission denied.
-const EX_NOPERM: u8 = 77;
 
 impl SubmitError {
     /// The exit code of sysexits.h: 67, 69, 74, 75 or 77.

@@ -19,6 +19,7 @@ use super::rights::Rights;
 use super::wire::{self, Answer, Failure, Request};
 use crate::delivery::local::{Facts, MailboxError, Maildir, Mbox};
 use crate::host::{User, Users, group};
+use crate::sysexits::{EX_OSERR, EX_USAGE};
 
 /// The longest wait for the locks of an mbox.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,24 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FOR_ROOT: [&str; 3] = ["mailstack", "mail", "nobody"];
 
 /// The whole life of a helper process: `arguments` are those behind the command's name, standard input is the
-/// socket. Status 64 (`EX_USAGE`) for arguments that are none, 71 (`EX_OSERR`) where its rights cannot be reduced.
+/// socket. Status [`EX_USAGE`] for arguments that are none, [`EX_OSERR`] where its rights cannot be reduced.
 pub fn main_helper(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     let Some(config) = HelperConfig::from_arguments(&arguments) else {
-        return ExitCode::from(64);
+        return ExitCode::from(EX_USAGE);
     };
     // A signal to the whole group must not end it before the MTA has: it ends when its socket is closed.
     // Nor must a mailbox over the limit of a file's size, which is an error of the write as well.
     let not_ended_by = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGXFSZ]);
     if not_ended_by.thread_block().is_err() {
-        return ExitCode::from(71);
+        return ExitCode::from(EX_OSERR);
     }
     let server = io::stdin().as_fd().try_clone_to_owned().and_then(|socket| Server::new(socket, config));
     match server.and_then(Server::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("mailstack: delivery helper: {error}");
-            ExitCode::from(71)
+            ExitCode::from(EX_OSERR)
         }
     }
 }
