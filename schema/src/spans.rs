@@ -41,6 +41,12 @@ impl Spans {
         self.nearest(path).0.map_or(0..0, |place| place.key.clone())
     }
 
+    /// Returns the keys of the table at `path`, as a path spells them.
+    pub fn keys(&self, path: &str) -> impl Iterator<Item = &str> {
+        let (place, exact) = self.nearest(path);
+        place.filter(|_| exact).into_iter().flat_map(|place| place.keys.keys().map(String::as_str))
+    }
+
     /// Whether exactly this path is in the file.
     pub fn contains(&self, path: &str) -> bool {
         self.nearest(path).1

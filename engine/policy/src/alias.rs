@@ -1,12 +1,14 @@
 //! The expansion of local names: aliases, users, and the names that always exist.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use mailstack_smtp::address::{Address, Domain};
 
 use crate::decision::{Here, NotAMailbox, Refusal};
 use crate::interpret::{Meaning, interpret};
 use crate::rules::{AliasTarget, Rules};
+use crate::why::Rule;
 
 /// Aliases within aliases (`MaxAliasRecursion`).
 const MAX_DEPTH: usize = 10;
@@ -66,10 +68,12 @@ impl<'a> Expansion<'a> {
             return self.alias_targets(alias, targets, found);
         }
         if let Some(user) = self.user(&name) {
+            self.here.note_of(|| Rule::User(user.to_owned()), address);
             found.add(self.mailbox(user, address.domain())?);
             return Ok(());
         }
         if ALWAYS.contains(&name.as_str()) {
+            self.here.note_of(|| Rule::StandIn(name.clone()), address);
             return self.operator(found);
         }
         Err(not_a_mailbox(&name).map_or(Refusal::UserUnknown, Refusal::NotAMailbox))
@@ -97,6 +101,7 @@ impl<'a> Expansion<'a> {
         if !self.done.insert(alias) {
             return Ok(());
         }
+        self.here.note(|| Rule::Alias(alias.to_owned()), &alias, &Listed(targets));
         self.path.push(alias);
         for target in targets {
             self.target(target, found)?;
@@ -107,7 +112,10 @@ impl<'a> Expansion<'a> {
 
     fn target(&mut self, target: &'a AliasTarget, found: &mut Found) -> Result<(), Refusal> {
         match target {
-            AliasTarget::User(user) => found.add(self.mailbox(&user.to_ascii_lowercase(), None)?),
+            AliasTarget::User(user) => {
+                self.here.note_of(|| Rule::NotExpanded(user.clone()), user);
+                found.add(self.mailbox(&user.to_ascii_lowercase(), None)?);
+            }
             AliasTarget::Address(address) => match interpret(self.rules, self.here, address)? {
                 Meaning::Away(address) => found.add(address),
                 Meaning::Here(address) => self.local_target(&address, found)?,
@@ -123,12 +131,16 @@ impl<'a> Expansion<'a> {
         match self.alias(&name) {
             // `eric: eric, other`: an alias that names itself means the user.
             Some((alias, _)) if self.path.last() == Some(&alias) => {
+                self.here.note_of(|| Rule::NotExpanded(alias.to_owned()), address);
                 found.add(self.mailbox(alias, address.domain())?);
                 Ok(())
             }
             Some((alias, targets)) => self.alias_targets(alias, targets, found),
             None => {
-                let user = self.user(&name).unwrap_or(&name);
+                let known = self.user(&name);
+                let user = known.unwrap_or(&name);
+                let rule = if known.is_some() { Rule::User } else { Rule::AliasToNobody };
+                self.here.note_of(|| rule(user.to_owned()), address);
                 found.add(self.mailbox(user, address.domain())?);
                 Ok(())
             }
@@ -164,6 +176,22 @@ impl<'a> Expansion<'a> {
             _ => Domain::Name(self.here.hostname.clone()),
         };
         Address::new(user, Some(domain)).map_err(|_| Refusal::UserUnknown)
+    }
+}
+
+/// The targets of an alias, as they are written.
+struct Listed<'t>(&'t [AliasTarget]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, target) in self.0.iter().enumerate() {
+            f.write_str(if index > 0 { ", " } else { "" })?;
+            match target {
+                AliasTarget::Address(address) => address.fmt(f)?,
+                AliasTarget::User(user) => write!(f, "\\{user}")?,
+            }
+        }
+        Ok(())
     }
 }
 

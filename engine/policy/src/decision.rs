@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use mailstack_smtp::address::{Address, Domain, DomainName};
+use mailstack_smtp::reply::Enhanced;
+use serde::Serialize;
 
 use crate::rules::{NextHop, Rules};
+use crate::why::{Rule, Why};
 
 /// What a host knows of itself when it runs and a configuration cannot say.
 #[derive(Clone, Copy, Debug)]
@@ -13,12 +16,19 @@ pub struct Here<'a> {
     pub hostname: &'a DomainName,
     /// The addresses of its interfaces; the loopback ones are its own in any case.
     pub addresses: &'a [IpAddr],
+    /// Who listens to why.
+    pub(crate) why: Why<'a>,
 }
 
 impl<'a> Here<'a> {
+    /// A host with its name and the addresses of its interfaces.
+    pub fn new(hostname: &'a DomainName, addresses: &'a [IpAddr]) -> Self {
+        Self { hostname, addresses, why: Why::default() }
+    }
+
     /// A host of which only the name is known.
     pub fn named(hostname: &'a DomainName) -> Self {
-        Self { hostname, addresses: &[] }
+        Self::new(hostname, &[])
     }
 
     /// Whether `domain` names this host itself: its name, the first label of it, `localhost`, or the literal of
@@ -46,7 +56,8 @@ impl<'a> Here<'a> {
 }
 
 /// Who hands mail in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Client {
     /// A program of this host, over the submission socket or the drop directory.
     Local {
@@ -63,13 +74,20 @@ pub enum Client {
 impl Client {
     /// Whether it may send to anywhere: a program of this host, a loopback address, a relay network.
     pub fn may_relay(&self, rules: &Rules) -> bool {
-        match self {
-            Client::Local { .. } => true,
-            Client::Network { addr } => {
-                let addr = addr.to_canonical();
-                addr.is_loopback() || rules.relay_networks.iter().any(|network| network.contains(&addr))
-            }
+        self.relays_by(rules).is_ok()
+    }
+
+    /// The rule by which it may send to anywhere, or else the one by which it may not.
+    pub fn relays_by(&self, rules: &Rules) -> Result<Rule, Rule> {
+        let addr = match self {
+            Client::Local { .. } => return Ok(Rule::LocalProgram),
+            Client::Network { addr } => addr.to_canonical(),
+        };
+        if addr.is_loopback() {
+            return Ok(Rule::LoopbackClient);
         }
+        let network = rules.relay_networks.iter().find(|network| network.contains(&addr));
+        network.map(|network| Rule::RelayNetwork(*network)).ok_or(Rule::Untrusted(addr))
     }
 }
 
@@ -83,7 +101,7 @@ pub enum RecipientVerdict {
 }
 
 /// One final recipient: always with a domain, never to be looked up in the aliases again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Expanded {
     /// Where the message goes. A user of this host is `user@` the host's name or a local domain.
     pub address: Address,
@@ -92,7 +110,8 @@ pub struct Expanded {
 }
 
 /// Why an address is refused. The server turns it into a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// The client may not send there through this host (550 5.7.1).
     RelayingDenied,
@@ -121,8 +140,25 @@ pub enum Refusal {
     NoRoute,
 }
 
+impl Refusal {
+    /// The reply code and the enhanced status code (RFC 3463) that it is answered with.
+    pub fn codes(&self) -> (u16, Option<Enhanced>) {
+        let (code, enhanced) = match self {
+            Refusal::RelayingDenied | Refusal::NotAMailbox(_) => (550, Enhanced(5, 7, 1)),
+            Refusal::UserUnknown => (550, Enhanced(5, 1, 1)),
+            Refusal::BadAddress(_) => (553, Enhanced(5, 1, 3)),
+            Refusal::AliasLoop => (554, Enhanced(5, 4, 6)),
+            Refusal::SenderUnqualified | Refusal::SenderNotReal => (553, Enhanced(5, 5, 4)),
+            Refusal::NoRoute => (553, Enhanced(5, 3, 5)),
+            Refusal::MailerError { code, enhanced, .. } => return (*code, enhanced.parse().ok()),
+        };
+        (code, Some(enhanced))
+    }
+}
+
 /// What is wrong with an address that a form like `user%host` hides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BadAddress {
     /// Nobody in front of the host: `%far.example@here`.
     UserRequired,
@@ -133,7 +169,8 @@ pub enum BadAddress {
 }
 
 /// What only an alias may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NotAMailbox {
     /// `|program`
     Program,
@@ -144,7 +181,8 @@ pub enum NotAMailbox {
 }
 
 /// Where a final recipient goes next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Route {
     /// Into the mailbox of a user of this host.
     Local {

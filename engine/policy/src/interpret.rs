@@ -7,6 +7,7 @@ use mailstack_smtp::address::{Address, AddressError, Domain};
 
 use crate::decision::{BadAddress, Here, Refusal};
 use crate::rules::Rules;
+use crate::why::Rule;
 
 /// Where an address ends up once the names of this host are taken off it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,9 +27,24 @@ pub(crate) fn interpret(rules: &Rules, here: Here<'_>, address: &Address) -> Res
             return Ok(Meaning::Away(address));
         }
         match hidden(address.local())? {
-            Some(inner) => address = inner,
-            None => return Ok(Meaning::Here(address)),
+            Some(inner) => {
+                here.note(|| Rule::Hidden, &address, &inner);
+                address = inner;
+            }
+            None => {
+                here.note_of(|| ends_here_by(here, address.domain()), &address);
+                return Ok(Meaning::Here(address));
+            }
         }
+    }
+}
+
+fn ends_here_by(here: Here<'_>, domain: Option<&Domain>) -> Rule {
+    match domain {
+        Some(Domain::Name(name)) if !here.is_own_host(&Domain::Name(name.clone())) => {
+            Rule::LocalDomain(name.clone())
+        }
+        _ => Rule::OwnName,
     }
 }
 

@@ -13,6 +13,7 @@ pub use crate::recipient::recipient;
 pub use crate::rewrite::rewrite_header;
 pub use crate::route::route;
 pub use crate::sender::sender;
+pub use crate::why::{Notes, Rule, Step};
 
 pub mod address_list;
 mod alias;
@@ -24,3 +25,4 @@ mod rewrite;
 mod route;
 pub mod rules;
 mod sender;
+mod why;

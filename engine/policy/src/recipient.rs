@@ -6,8 +6,9 @@ use crate::alias;
 use crate::decision::{Client, Expanded, Here, RecipientVerdict, Refusal};
 use crate::interpret::{Meaning, hidden, interpret};
 use crate::route::mailertable;
-use crate::rules::{Mailer, Rules};
+use crate::rules::{Mailer, MailertableKey, Rules};
 use crate::sender::qualified;
+use crate::why::Rule;
 
 /// Decides about one recipient of a client, and expands it: aliases, and what a relay reads into an address.
 /// `user_exists` tells whether this host has a user of that (lower-case) name; it is asked only where the host
@@ -19,9 +20,14 @@ pub fn recipient(
     to: &Address,
     user_exists: &dyn Fn(&str) -> bool,
 ) -> RecipientVerdict {
-    match resolve(rules, here, client, to, user_exists) {
+    let resolved = resolve(rules, here, client, to, user_exists);
+    if let Err(refusal) = &resolved {
+        here.note_of(|| Rule::Refused(refusal.clone()), to);
+    }
+    match resolved {
         Ok(addresses) => RecipientVerdict::Deliver(marked(addresses, to)),
         Err(refusal) if is_returned(client, &refusal) => {
+            here.note_of(|| Rule::Returned, to);
             RecipientVerdict::Deliver(marked(vec![qualified(rules, here, to.clone())], to))
         }
         Err(refusal) => RecipientVerdict::Refuse(refusal),
@@ -51,10 +57,12 @@ fn resolve(
 ) -> Result<Vec<Address>, Refusal> {
     match interpret(rules, here, to)? {
         Meaning::Here(address) if rules.local_mailboxes => alias::expand(rules, here, address, user_exists),
-        Meaning::Here(address) if client.may_relay(rules) => Ok(vec![qualified(rules, here, address)]),
+        Meaning::Here(address) if may_relay(rules, here, client, &address) => {
+            Ok(vec![qualified(rules, here, address)])
+        }
         Meaning::Here(_) => Err(Refusal::RelayingDenied),
         Meaning::Away(address) => {
-            if !client.may_relay(rules) {
+            if !may_relay(rules, here, client, &address) {
                 permit_foreign(rules, here, &address)?;
             }
             away(rules, here, address, user_exists)
@@ -62,13 +70,21 @@ fn resolve(
     }
 }
 
+fn may_relay(rules: &Rules, here: Here<'_>, client: &Client, address: &Address) -> bool {
+    let by = client.relays_by(rules);
+    let may = by.is_ok();
+    here.note_of(|| by.unwrap_or_else(|rule| rule), address);
+    may
+}
+
 /// Whether a client that may not relay may send to this address elsewhere: a relay domain, and then whatever the
 /// local part hides must be permitted too, for the next hop may read it.
 fn permit_foreign(rules: &Rules, here: Here<'_>, address: &Address) -> Result<(), Refusal> {
-    let relayed = |name: &DomainName| rules.relay_domains.iter().any(|domain| name.is_within(domain));
-    if !address.domain_name().is_some_and(relayed) {
+    let relayed = |name: &DomainName| rules.relay_domains.iter().find(|domain| name.is_within(domain));
+    let Some(domain) = address.domain_name().and_then(relayed) else {
         return Err(Refusal::RelayingDenied);
-    }
+    };
+    here.note_of(|| Rule::RelayDomain(domain.clone()), address);
     match hidden(address.local())? {
         None => Ok(()),
         Some(inner) => match interpret(rules, here, &inner)? {
@@ -85,15 +101,24 @@ fn away(
     address: Address,
     user_exists: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Address>, Refusal> {
-    match address.domain_name().and_then(|name| mailertable(rules, name)) {
+    let entry = address.domain_name().and_then(|name| mailertable(rules, name));
+    match entry.as_ref().map(|(_, mailer)| *mailer) {
         Some(Mailer::Local { user }) if rules.local_mailboxes => {
             let name = user.as_deref().unwrap_or(address.local());
             let local = Address::new(name, None).map_err(|_| Refusal::UserUnknown)?;
+            note_entry(here, entry, &address, &local);
             alias::expand(rules, here, local, user_exists)
         }
         Some(Mailer::Error { code, enhanced, text }) => {
+            note_entry(here, entry, &address, &address);
             Err(Refusal::MailerError { code: *code, enhanced: enhanced.clone(), text: text.clone() })
         }
         Some(Mailer::Smtp { .. } | Mailer::Local { .. }) | None => Ok(vec![address]),
+    }
+}
+
+fn note_entry(here: Here<'_>, entry: Option<(MailertableKey, &Mailer)>, before: &Address, after: &Address) {
+    if let Some((key, _)) = entry {
+        here.note(|| Rule::Mailertable(key), before, after);
     }
 }

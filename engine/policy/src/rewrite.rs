@@ -119,7 +119,7 @@ fn new_domain<'r>(rules: &'r Rules, here: Here<'r>, side: Side, address: &Addres
         Side::Sender => sender_domain(rules, here, masquerade, address.local(), domain),
         Side::Recipient => match masquerade.filter(|masquerade| masquerade.recipients) {
             Some(masquerade) => sender_domain(rules, here, Some(masquerade), address.local(), domain),
-            None => recipient_domain(rules, here, domain),
+            None => recipient_domain(rules, here, address.local(), domain),
         },
     }
 }

@@ -4,25 +4,27 @@ use mailstack_smtp::address::{Address, Domain, DomainName};
 
 use crate::decision::{Here, Refusal, Route};
 use crate::rules::{Mailer, MailertableKey, Rules};
+use crate::why::Rule;
 
 /// The port of SMTP between hosts.
 const SMTP_PORT: u16 = 25;
 
 /// The next step of a final recipient, as [`crate::recipient`] gives it. Aliases are not looked up.
 pub fn route(rules: &Rules, here: Here<'_>, address: &Address) -> Route {
-    match address.domain() {
+    let (rule, route) = match address.domain() {
         Some(domain) if !here.is_local(rules, domain) => route_away(rules, address, domain),
-        _ if rules.local_mailboxes => local(address.local()),
-        _ => to_mail_hosts(rules).unwrap_or(Route::Fail(Refusal::NoRoute)),
-    }
+        _ if rules.local_mailboxes => (Rule::Mailbox, local(address.local())),
+        _ => to_mail_hosts(rules).unwrap_or((Rule::Refused(Refusal::NoRoute), Route::Fail(Refusal::NoRoute))),
+    };
+    here.note_of(|| rule, address);
+    route
 }
 
-fn route_away(rules: &Rules, address: &Address, domain: &Domain) -> Route {
-    let mailer = domain.name().and_then(|name| mailertable(rules, name));
-    match mailer.and_then(|mailer| by_mailer(rules, mailer, address)) {
-        Some(route) => route,
-        None => to_mail_hosts(rules).unwrap_or_else(|| direct(domain)),
-    }
+fn route_away(rules: &Rules, address: &Address, domain: &Domain) -> (Rule, Route) {
+    let entry = domain.name().and_then(|name| mailertable(rules, name));
+    let by_entry =
+        entry.and_then(|(key, mailer)| Some((Rule::Mailertable(key), by_mailer(rules, mailer, address)?)));
+    by_entry.or_else(|| to_mail_hosts(rules)).unwrap_or_else(|| direct(domain))
 }
 
 fn by_mailer(rules: &Rules, mailer: &Mailer, address: &Address) -> Option<Route> {
@@ -43,24 +45,26 @@ fn local(user: &str) -> Route {
     Route::Local { user: user.to_ascii_lowercase() }
 }
 
-fn to_mail_hosts(rules: &Rules) -> Option<Route> {
-    (!rules.mail_hosts.is_empty()).then(|| Route::Hops(rules.mail_hosts.clone()))
+fn to_mail_hosts(rules: &Rules) -> Option<(Rule, Route)> {
+    (!rules.mail_hosts.is_empty()).then(|| (Rule::MailHosts, Route::Hops(rules.mail_hosts.clone())))
 }
 
-fn direct(domain: &Domain) -> Route {
+fn direct(domain: &Domain) -> (Rule, Route) {
     match domain {
-        Domain::Name(name) => Route::Mx { domain: name.clone(), port: SMTP_PORT },
-        Domain::Literal(addr) => Route::Literal { addr: *addr, port: SMTP_PORT },
+        Domain::Name(name) => (Rule::Mx, Route::Mx { domain: name.clone(), port: SMTP_PORT }),
+        Domain::Literal(addr) => (Rule::Literal, Route::Literal { addr: *addr, port: SMTP_PORT }),
     }
 }
 
 /// The entry for a domain: its own before `.parent`, and of those the longest.
-pub(crate) fn mailertable<'a>(rules: &'a Rules, domain: &DomainName) -> Option<&'a Mailer> {
+pub(crate) fn mailertable<'a>(rules: &'a Rules, domain: &DomainName) -> Option<(MailertableKey, &'a Mailer)> {
     if rules.mailertable.is_empty() {
         return None;
     }
-    rules.mailertable.get(&MailertableKey::Exact(domain.clone())).or_else(|| {
-        let parents = std::iter::successors(domain.parent(), DomainName::parent);
-        parents.map(MailertableKey::Below).find_map(|key| rules.mailertable.get(&key))
+    let exact = MailertableKey::Exact(domain.clone());
+    let parents = std::iter::successors(domain.parent(), DomainName::parent).map(MailertableKey::Below);
+    std::iter::once(exact).chain(parents).find_map(|key| {
+        let mailer = rules.mailertable.get(&key)?;
+        Some((key, mailer))
     })
 }

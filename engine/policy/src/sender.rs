@@ -4,6 +4,7 @@ use mailstack_smtp::address::{Address, Domain, DomainName, ReversePath};
 
 use crate::decision::{Client, Here, Refusal};
 use crate::rules::{Masquerade, Qualify, Rules};
+use crate::why::{Parts, Rule};
 
 /// Decides about an envelope sender, and gives it the domain that the rules say. Whether that domain exists is
 /// for the server to look up. Errors: [`Refusal::SenderUnqualified`] and [`Refusal::SenderNotReal`], never for a
@@ -18,7 +19,8 @@ pub fn sender(
         return Ok(ReversePath::Null);
     };
     if let Client::Network { addr } = client {
-        check_network_sender(address, addr.to_canonical().is_loopback())?;
+        check_network_sender(address, addr.to_canonical().is_loopback())
+            .inspect_err(|refusal| here.note_of(|| Rule::Refused(refusal.clone()), address))?;
     }
     let masquerade = rules.masquerade.as_ref().filter(|masquerade| masquerade.envelope);
     let domain = sender_domain(rules, here, masquerade, address.local(), address.domain());
@@ -47,34 +49,51 @@ pub(crate) fn sender_domain<'a>(
     local: &str,
     domain: Option<&Domain>,
 ) -> Option<&'a DomainName> {
-    match masquerade.filter(|masquerade| !is_exposed(masquerade, local)) {
-        Some(masquerade) => match domain {
-            Some(domain) if !is_masqueraded(rules, here, masquerade, domain) => None,
-            _ => Some(&masquerade.domain),
-        },
+    let exposed = masquerade.is_some_and(|masquerade| is_exposed(masquerade, local));
+    let (new, rule) = match masquerade.filter(|_| !exposed) {
+        Some(masquerade) => {
+            let rule = match domain {
+                Some(domain) => masqueraded_by(rules, here, masquerade, domain)?,
+                None => Rule::Masquerade,
+            };
+            (&masquerade.domain, rule)
+        }
         // A user left as he is, or a place that is: the name of the host, not the one it hides behind.
-        None if rules.masquerade.is_some() => is_own(here, domain).then_some(here.hostname),
-        None => recipient_domain(rules, here, domain),
-    }
+        None if rules.masquerade.is_some() => {
+            let rule =
+                if exposed { Rule::ExposedUser(local.to_ascii_lowercase()) } else { Rule::NotMasqueraded };
+            (is_own(here, domain).then_some(here.hostname)?, rule)
+        }
+        None => return recipient_domain(rules, here, local, domain),
+    };
+    note_domain(here, rule, local, domain, new);
+    Some(new)
+}
+
+fn note_domain(here: Here<'_>, rule: Rule, local: &str, domain: Option<&Domain>, new: &DomainName) {
+    here.note(|| rule, &Parts(local, domain), &Parts(local, Some(&Domain::Name(new.clone()))));
 }
 
 /// The domain that a bare or own-host recipient gets, in the envelope or a header; None: the one it has.
 pub(crate) fn recipient_domain<'a>(
     rules: &'a Rules,
     here: Here<'a>,
+    local: &str,
     domain: Option<&Domain>,
 ) -> Option<&'a DomainName> {
     // A host that receives nothing has no use for its own name: it is as good as a bare one.
     let bare = domain.is_none() || !rules.local_mailboxes;
-    is_own(here, domain).then_some(match &rules.qualify {
+    let new = is_own(here, domain).then_some(match &rules.qualify {
         Qualify::Domain(domain) if bare => domain,
         Qualify::Domain(_) | Qualify::OwnHost => here.hostname,
-    })
+    })?;
+    note_domain(here, Rule::Qualify, local, domain, new);
+    Some(new)
 }
 
 /// The recipient with the domain that it leaves this host with.
 pub(crate) fn qualified(rules: &Rules, here: Here<'_>, address: Address) -> Address {
-    match recipient_domain(rules, here, address.domain()) {
+    match recipient_domain(rules, here, address.local(), address.domain()) {
         Some(domain) => address.with_domain(Some(Domain::Name(domain.clone()))),
         None => address,
     }
@@ -90,10 +109,14 @@ fn is_exposed(masquerade: &Masquerade, local: &str) -> bool {
 }
 
 /// Class w, and `MASQUERADE_DOMAIN`: these names, or with `masquerade_entire_domain` all below them too.
-fn is_masqueraded(rules: &Rules, here: Here<'_>, masquerade: &Masquerade, domain: &Domain) -> bool {
-    let listed = |name: &DomainName| match masquerade.whole_domain {
-        true => masquerade.domains.iter().any(|listed| name.is_within(listed)),
-        false => masquerade.domains.contains(name),
+fn masqueraded_by(rules: &Rules, here: Here<'_>, masquerade: &Masquerade, domain: &Domain) -> Option<Rule> {
+    if here.is_local(rules, domain) {
+        return Some(Rule::Masquerade);
+    }
+    let name = domain.name()?;
+    let listed = match masquerade.whole_domain {
+        true => masquerade.domains.iter().find(|listed| name.is_within(listed)),
+        false => masquerade.domains.get(name),
     };
-    here.is_local(rules, domain) || domain.name().is_some_and(listed)
+    listed.map(|listed| Rule::MasqueradeDomain(listed.clone()))
 }

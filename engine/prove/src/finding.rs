@@ -140,7 +140,7 @@ fn write_loop(f: &mut fmt::Formatter<'_>, hop: &NextHop, entry: Option<&Mailerta
 pub fn findings(config: &Config) -> Vec<Finding> {
     let hostname = config.hostname.clone().unwrap_or_else(unnamed);
     let addresses = own_addresses(config);
-    findings_at(config, Here { hostname: &hostname, addresses: &addresses })
+    findings_at(config, Here::new(&hostname, &addresses))
 }
 
 /// The same, for a host that runs under this name and these addresses.

@@ -8,9 +8,11 @@
 pub use crate::finding::{Finding, Severity, findings, findings_at};
 pub use crate::probe::{Attempt, Expectation, NextHopAnswer, Probe, Promise, probes, probes_at};
 pub use crate::source::{Family, Source};
+pub use crate::trace::{Decided, Question, Trace, trace};
 
 pub mod corpus;
 mod finding;
 mod probe;
 mod site;
 mod source;
+mod trace;

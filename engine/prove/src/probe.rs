@@ -125,7 +125,7 @@ impl fmt::Display for Expectation {
 pub fn probes(config: &Config) -> Vec<Probe> {
     let hostname = config.hostname.clone().unwrap_or_else(unnamed);
     let addresses = own_addresses(config);
-    probes_at(config, Here { hostname: &hostname, addresses: &addresses })
+    probes_at(config, Here::new(&hostname, &addresses))
 }
 
 /// The same, for a candidate that runs under this name and these addresses.

@@ -61,7 +61,7 @@ fn people(world: &World) -> String {
 /// The same as the promised rules rewrite them.
 fn promised_people(world: &World) -> Vec<String> {
     let addresses: Vec<_> = world.plan.host.iter().copied().collect();
-    let here = Here { hostname: &world.hostname, addresses: &addresses };
+    let here = Here::new(&world.hostname, &addresses);
     let written = people(world);
     let rewritten = rewrite_header(&world.promised.rules, here, written.as_bytes());
     String::from_utf8_lossy(&rewritten).lines().map(str::to_owned).collect()

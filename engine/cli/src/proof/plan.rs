@@ -102,7 +102,7 @@ impl Plan {
 
     fn place_probes(&mut self, promised: &Config, hostname: &DomainName, ipv6: bool) {
         let addresses: Vec<IpAddr> = self.host.iter().copied().collect();
-        let probes = probes_at(promised, Here { hostname, addresses: &addresses });
+        let probes = probes_at(promised, Here::new(hostname, &addresses));
         let from = |probe: &Probe| match probe.source {
             Source::Untrusted(address) | Source::Trusted(address) => Some(address),
             Source::Program => None,

@@ -167,7 +167,7 @@ impl Prover for CandidateProver {
 fn decisions(config: &Config, hostname: &DomainName) -> Result<(), ProofError> {
     let addresses: Vec<IpAddr> =
         config.listeners.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
-    let mut found = findings_at(config, Here { hostname, addresses: &addresses });
+    let mut found = findings_at(config, Here::new(hostname, &addresses));
     found.retain(|finding| finding.severity() == Severity::Error);
     if found.is_empty() { Ok(()) } else { Err(ProofError::Findings(found)) }
 }

@@ -111,7 +111,7 @@ impl Daemon {
     fn router(&self, addresses: Vec<IpAddr>) -> Route {
         let (config, hostname) = (Arc::clone(&self.config), self.hostname.clone());
         Box::new(move |address| {
-            let here = Here { hostname: &hostname, addresses: &addresses };
+            let here = Here::new(&hostname, &addresses);
             Destination::from(&route(&config.rules, here, address))
         })
     }
@@ -172,7 +172,7 @@ async fn serve_control(listener: Option<UnixListener>, facts: Facts) {
 }
 
 /// The addresses of this host; without them only its names and the loopback addresses are known to be its own.
-fn interfaces() -> Vec<IpAddr> {
+pub fn interfaces() -> Vec<IpAddr> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
     let address = |storage: nix::sys::socket::SockaddrStorage| {
         let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));

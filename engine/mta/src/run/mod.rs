@@ -19,6 +19,7 @@ mod pid_file;
 mod privileges;
 mod sockets;
 
+pub use daemon::interfaces;
 pub use error::RunError;
 pub use privileges::USER;
 

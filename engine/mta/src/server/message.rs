@@ -347,7 +347,7 @@ impl Accepted {
 impl Shared {
     /// This host as the policy wants to know it.
     pub(super) fn here(&self) -> Here<'_> {
-        Here { hostname: &self.hostname, addresses: &self.addresses }
+        Here::new(&self.hostname, &self.addresses)
     }
 
     /// A user's name, or the uid in digits.

@@ -1,6 +1,6 @@
 //! Every reply that the server words itself, in the words of Sendmail 8.17.
 //!
-//! Owns: code, enhanced code and text of each refusal. Decides nothing: the policy crate and the limits do.
+//! Owns: the text of each refusal (its codes are the policy's), and the codes of the limits. Decides nothing: the policy crate and the limits do.
 
 use mailstack_policy::{BadAddress, NotAMailbox, Refusal};
 use mailstack_smtp::reply::{Enhanced, Reply};
@@ -28,20 +28,19 @@ fn positive(enhanced: Enhanced, text: String) -> Reply {
 
 /// A refused address; `address` as the client wrote it, with its angle brackets.
 pub(super) fn refusal(refusal: &Refusal, address: &str) -> Reply {
-    let (code, enhanced, text) = match refusal {
-        Refusal::RelayingDenied => (550, Enhanced(5, 7, 1), "Relaying denied"),
-        Refusal::UserUnknown => (550, Enhanced(5, 1, 1), "User unknown"),
-        Refusal::BadAddress(why) => (553, Enhanced(5, 1, 3), bad_address(*why)),
-        Refusal::NotAMailbox(what) => (550, Enhanced(5, 7, 1), not_a_mailbox(*what)),
-        Refusal::AliasLoop => (554, Enhanced(5, 4, 6), "aliasing/forwarding loop broken"),
-        Refusal::SenderUnqualified => (553, Enhanced(5, 5, 4), "Domain name required for sender address"),
-        Refusal::SenderNotReal => (553, Enhanced(5, 5, 4), "Real domain name required for sender address"),
-        Refusal::NoRoute => (553, Enhanced(5, 3, 5), "system config error"),
-        Refusal::MailerError { code, enhanced, text } => {
-            return Reply::new(*code, enhanced.parse().ok(), format!("{address}... {text}"));
-        }
+    let (code, enhanced) = refusal.codes();
+    let text = match refusal {
+        Refusal::RelayingDenied => "Relaying denied",
+        Refusal::UserUnknown => "User unknown",
+        Refusal::BadAddress(why) => bad_address(*why),
+        Refusal::NotAMailbox(what) => not_a_mailbox(*what),
+        Refusal::AliasLoop => "aliasing/forwarding loop broken",
+        Refusal::SenderUnqualified => "Domain name required for sender address",
+        Refusal::SenderNotReal => "Real domain name required for sender address",
+        Refusal::NoRoute => "system config error",
+        Refusal::MailerError { text, .. } => text,
     };
-    Reply::new(code, Some(enhanced), format!("{address}... {text}"))
+    Reply::new(code, enhanced, format!("{address}... {text}"))
 }
 
 fn bad_address(why: BadAddress) -> &'static str {

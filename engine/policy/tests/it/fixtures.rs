@@ -17,7 +17,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn here(&self) -> Here<'_> {
-        Here { hostname: &self.name, addresses: &self.addresses }
+        Here::new(&self.name, &self.addresses)
     }
 }
 

@@ -9,3 +9,4 @@ mod properties;
 mod recipients;
 mod routes;
 mod senders;
+mod why;

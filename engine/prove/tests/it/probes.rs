@@ -78,7 +78,7 @@ fn from_inside_the_same_forms_are_relayed() {
     let config = read(&gateway());
     let hostname = config.hostname.clone().unwrap();
     let addresses = ["203.0.113.2".parse().unwrap()];
-    let here = Here { hostname: &hostname, addresses: &addresses };
+    let here = Here::new(&hostname, &addresses);
     let inside = Client::Network { addr: "192.168.10.7".parse().unwrap() };
     let foreign = "far.invalid".parse().unwrap();
     let end = |rcpt: &str| match parse(rcpt.as_bytes()) {
