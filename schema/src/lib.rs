@@ -7,6 +7,7 @@ pub mod fault;
 pub mod host;
 pub mod profiles;
 pub mod read;
+pub mod reference;
 pub mod schema;
 pub mod sound;
 pub mod spans;
@@ -16,5 +17,5 @@ mod walk;
 
 pub use fault::{Fault, FaultKind};
 pub use read::{Flawed, MAX_SIZE, Written, read, read_bytes, read_flawed};
-pub use schema::{Document, VERSION, json_schema, schema_text};
+pub use schema::{Document, VERSION, json_schema, role_schema_text, schema_text};
 pub use spans::Spans;

@@ -2,7 +2,7 @@
 //!
 //! Its `$id` is a URN, stable for a version of the language: a name and no place, for nothing is fetched to judge a
 //! host. An editor finds the schema by the `#:schema` line of a file, which names a file beside it
-//! (`host.schema.json`): what `mailstack schema` prints is of the same build that will read the declaration.
+//! (`gateway.schema.json`): what `mailstack schema` prints is of the same build that will read the declaration.
 //!
 //! Owns the export. schemars derives it from the types; here it becomes what editors and the reader need: no `null`
 //! (TOML has none), no formats of Rust's own, no unknown keys.
@@ -13,6 +13,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+
+use crate::host::{Host, Role};
 
 mod defaults;
 
@@ -51,6 +53,20 @@ fn build<T: Document>() -> Value {
 /// Returns [`json_schema`] as the text of a file, indented, with a newline at its end.
 pub fn schema_text<T: Document>() -> String {
     format!("{:#}\n", json_schema::<T>())
+}
+
+/// Returns the schema of one role's host.toml as the text of a file: the role's branch of [`json_schema`], alone.
+/// Editors that offer what any branch of a union has (taplo) offer exactly the role's keys with it.
+pub fn role_schema_text(role: Role) -> String {
+    let ours = |branch: &&Value| branch["properties"]["role"]["const"] == role.as_str();
+    let branches = json_schema::<Host>()["oneOf"].as_array();
+    let mut schema = branches.into_iter().flatten().find(ours).cloned().unwrap_or_default();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
+        root.insert("$id".into(), json!(format!("urn:mailstack:schema:host:{VERSION}:{role}")));
+        root.insert("title".into(), json!(format!("host.toml of role {role}")));
+    }
+    format!("{schema:#}\n")
 }
 
 /// Children first: what a parent takes over from a branch is tidy already.

@@ -1,7 +1,9 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mailstack_schema::host::Role;
 
@@ -113,6 +115,12 @@ pub enum Command {
         #[arg(value_enum, default_value_t = Language::Host)]
         language: Language,
     },
+    /// Print the reference: Markdown, manual pages, completions for shells
+    Reference {
+        /// Which part
+        #[arg(value_enum)]
+        part: Part,
+    },
     /// Run the MTA in the foreground
     Run {
         /// The MTA's configuration [default: that of the live generation]
@@ -188,10 +196,58 @@ impl From<RoleArgument> for Role {
 }
 
 /// A language that has a schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     /// host.toml
     Host,
     /// topology.toml
     Topology,
+    /// host.toml of one role
+    Role(Role),
+}
+
+impl ValueEnum for Language {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Language>> = LazyLock::new(|| {
+            let roles = Role::ALL.map(Language::Role);
+            [Language::Host, Language::Topology].into_iter().chain(roles).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Host => PossibleValue::new("host").help("host.toml, of any role"),
+            Self::Topology => PossibleValue::new("topology").help("topology.toml"),
+            Self::Role(role) => {
+                PossibleValue::new(role.as_str()).help("host.toml of this role alone, for editors")
+            }
+        })
+    }
+}
+
+/// A part of the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Commands, exit codes and events, as Markdown
+    Commands,
+    /// Keys of host.toml, as Markdown
+    Host,
+    /// Keys of topology.toml, as Markdown
+    Topology,
+    /// The manual page of the command
+    #[value(name = "mailstack.1")]
+    MailstackPage,
+    /// The manual page of host.toml
+    #[value(name = "host.toml.5")]
+    HostPage,
+    /// The manual page of topology.toml
+    #[value(name = "topology.toml.5")]
+    TopologyPage,
+    /// Completions for bash
+    Bash,
+    /// Completions for fish
+    Fish,
+    /// Completions for zsh
+    Zsh,
 }

@@ -12,6 +12,7 @@ mod host;
 mod personality;
 mod progress;
 mod proof;
+mod reference;
 mod sendmail;
 mod table;
 mod words;

@@ -67,11 +67,13 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
         // Without a generation nothing was declared; one that cannot be read has drifted.
         (Ok(None) | Err(_), _) => Vec::new(),
     };
-    let misplaced = programs(root).into_iter().filter(|program| !program.is_in_place());
+    let is_foreign = live.as_ref().is_some_and(|live| live.is_foreign);
+    // Whoever keeps the generation also says where programs lie, and what is live.
+    let misplaced = programs(root).into_iter().filter(|program| !is_foreign && !program.is_in_place());
     let manifest = live.as_ref().map(|live| live.manifest.clone());
     Ok(Status {
         drift: live.as_ref().map_or(Ok(Vec::new()), |live| live.drift())?,
-        unproven: live.is_some() && store.current() != store.last_good(),
+        unproven: live.is_some() && !is_foreign && store.current() != store.last_good(),
         generation: live.map(|live| live.digest().clone()),
         hostname: manifest.as_ref().and_then(|manifest| manifest.hostname.clone()),
         role: manifest.as_ref().map(|manifest| manifest.role.clone()),

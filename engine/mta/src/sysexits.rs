@@ -1,5 +1,8 @@
 //! The exit codes of sysexits.h, which those who call sendmail know.
 
+/// This file, for the reference of codes, which is made of its comments.
+pub const SOURCE: &str = include_str!("sysexits.rs");
+
 /// Done.
 pub const EX_OK: u8 = 0;
 /// The command line.

@@ -1,23 +1,27 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use mailstack_schema::host::{Host, Role};
 use mailstack_schema::topology::Topology;
-use mailstack_schema::{Document, json_schema, profiles, schema_text};
+use mailstack_schema::{Document, json_schema, profiles, reference, role_schema_text, schema_text};
 use serde_json::Value;
 
-/// Set it to write the committed schemas anew.
+/// Set it to write the committed schemas and the reference anew.
 const UPDATE: &str = "MAILSTACK_UPDATE_SCHEMA";
 
 fn committed<T: Document>() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{}.schema.json", T::NAME));
+    fresh(&format!("{}.schema.json", T::NAME), &schema_text::<T>());
+}
+
+fn fresh(name: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os(UPDATE).is_some() {
-        fs::write(&file, schema_text::<T>()).unwrap();
+        fs::write(&file, text).unwrap();
     }
-    assert_eq!(
-        fs::read_to_string(&file).unwrap(),
-        schema_text::<T>(),
-        "stale: set {UPDATE}=1 and test again"
+    assert!(
+        fs::read_to_string(&file).unwrap() == text,
+        "{name} is stale: set {UPDATE}=1, test again, and look at the difference"
     );
 }
 
@@ -25,6 +29,64 @@ fn committed<T: Document>() {
 fn committed_schemas_are_fresh() {
     committed::<Host>();
     committed::<Topology>();
+}
+
+#[test]
+fn the_committed_reference_is_fresh() {
+    let text = format!(
+        "# Keys\n\nEvery key of host.toml and of topology.toml, made from the types. `mailstack schema` prints the same \
+         as JSON Schema,\n`mailstack reference host.toml.5` as a manual page. `NAME` is a name that the file chooses, \
+         `[]` each of a list.\n\n\
+         ## host.toml\n\n{}\n## topology.toml\n\n{}",
+        reference::markdown::<Host>(),
+        reference::markdown::<Topology>()
+    );
+    fresh("REFERENCE.md", &text);
+}
+
+/// Every property of the schema, but those of the hosts within a topology, has a line of its own.
+#[test]
+fn the_reference_leaves_no_key_out() {
+    fn count(schema: &Value, nested: bool, names: &mut BTreeSet<String>) {
+        if nested && schema["oneOf"][0]["properties"]["role"].is_object() {
+            return;
+        }
+        names.extend(schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+        let data = ["examples", "const", "enum", "default"];
+        match schema {
+            Value::Object(map) => {
+                let inner = map.iter().filter(|(key, _)| !data.contains(&key.as_str()));
+                inner.for_each(|(_, inner)| count(inner, true, names));
+            }
+            Value::Array(items) => items.iter().for_each(|item| count(item, true, names)),
+            _ => {}
+        }
+    }
+    fn told<T: Document>() -> (BTreeSet<String>, BTreeSet<String>) {
+        let mut names = BTreeSet::new();
+        count(json_schema::<T>(), false, &mut names);
+        let last = |key: reference::Key| key.path.rsplit('.').next().unwrap().to_owned();
+        (names, reference::keys::<T>().into_iter().map(last).collect())
+    }
+    for (there, told) in [told::<Host>(), told::<Topology>()] {
+        assert!(there.len() > 20);
+        assert_eq!(there, told);
+    }
+}
+
+#[test]
+fn the_schema_of_a_role_is_its_branch_and_closed() {
+    for role in Role::ALL {
+        let schema: Value = serde_json::from_str(&role_schema_text(role)).unwrap();
+        assert_eq!(schema["additionalProperties"], false, "{role}");
+        assert_eq!(schema["$schema"], json_schema::<Host>()["$schema"]);
+        let validator = jsonschema::draft7::new(&schema).unwrap();
+        for other in Role::ALL {
+            let starter: toml::Table = profiles::starter(other).parse().unwrap();
+            let fits = validator.is_valid(&serde_json::to_value(starter).unwrap());
+            assert_eq!(fits, other == role, "{other} by the schema of {role}");
+        }
+    }
 }
 
 /// Every property has words and an example, every object is closed; the tag is its own example.

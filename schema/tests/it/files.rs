@@ -53,8 +53,8 @@ fn invalid_files_have_all_their_faults() {
 fn starters_are_valid_and_begin_with_their_schema() {
     for role in Role::ALL {
         let text = profiles::starter(role);
-        assert!(text.starts_with("#:schema host.schema.json\n"), "{role}");
-        assert!(text.contains("`mailstack schema > host.schema.json`"), "{role}");
+        assert!(text.starts_with(&format!("#:schema {role}.schema.json\n")), "{role}");
+        assert!(text.contains(&format!("`mailstack schema {role} > {role}.schema.json`")), "{role}");
         assert_eq!(read::<Host>(text).unwrap().value.role(), role);
     }
 }

@@ -89,8 +89,8 @@ fn furnish(dir: &Path) -> io::Result<PathBuf> {
         fs::write(&declaration, STARTER)?;
     }
     // For editors: the declaration names it in its first line.
-    let schema = Command::new(&binary).args(["schema", "host"]).output()?;
-    fs::write(declaration.with_file_name("host.schema.json"), schema.stdout)?;
+    let schema = Command::new(&binary).args(["schema", "loopback"]).output()?;
+    fs::write(declaration.with_file_name("loopback.schema.json"), schema.stdout)?;
     if step::is_root() {
         accounts(dir)?;
     }

@@ -30,6 +30,8 @@ pub fn run() -> Result<(), Failure> {
         "unpack Sendmail into a private root",
         program("sh", &["vmtests/roots/sendmail.sh"]).arg(&sendmail),
     )?;
+    let taplo = step::target().join("private-roots/taplo");
+    step::run("language server for TOML", program("sh", &["vmtests/roots/taplo.sh"]).arg(&taplo))?;
     let mut left_out = tests()?;
     let release = ["build", "--release", "--package", "mailstack", "--package", "mailstack-vmtests"];
     step::run("release build", &mut cargo(&release))?;

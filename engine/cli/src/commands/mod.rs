@@ -14,13 +14,14 @@ use std::io::Write;
 use anstream::stdout;
 use mailstack_schema::host::Host;
 use mailstack_schema::topology::Topology;
-use mailstack_schema::{profiles, schema_text};
+use mailstack_schema::{profiles, role_schema_text, schema_text};
 use serde::Serialize;
 
 use crate::args::{Cli, Command, Language, QueueCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::host::HostTree;
+use crate::reference;
 
 /// Does what the command line says.
 pub fn run(cli: Cli) -> Result<Exit, Failure> {
@@ -29,6 +30,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Init { role } => print(profiles::starter(role.into())),
         Command::Schema { language: Language::Host } => print(&schema_text::<Host>()),
         Command::Schema { language: Language::Topology } => print(&schema_text::<Topology>()),
+        Command::Schema { language: Language::Role(role) } => print(&role_schema_text(role)),
+        Command::Reference { part } => print(&reference::text(part)),
         Command::Check { files, json } => check::check(&files, json),
         Command::Plan { file, json, exit_code } => plan::plan(&host()?, &file, json, exit_code),
         Command::Build { file, output } => build::build(&file, &output),

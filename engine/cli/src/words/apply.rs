@@ -83,6 +83,11 @@ pub(super) fn cause(cause: &Cause) -> (Words, Exit) {
             let words = found.iter().map(drift).fold(words, Words::note);
             (words.help("apply its declaration again: that writes it anew"), Exit::Unable)
         }
+        Cause::Foreign { place } => {
+            let words = Words::new(cause.to_string()).note(format!("it is {}", place.display()));
+            let help = "NixOS declares it: change services.mailstack.settings, then nixos-rebuild switch";
+            (words.help(help), Exit::Unable)
+        }
         Cause::Obstacles(found) => obstacles(found),
         Cause::Unproven(_) => (Words::new(cause.to_string()).because(cause), Exit::RolledBack),
         Cause::Activation(error) => super::activation(error),

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod activation;
+mod editor;
 mod host;
+mod nixos;
 mod proof;
+mod reference;
 mod reproducible;
 mod transcripts;

@@ -1,6 +1,7 @@
 //! Why an apply failed, and in which state it left the host.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use super::{Discrepancy, Obstacle, Step};
 use crate::activation::ActivationError;
@@ -27,6 +28,12 @@ pub enum Cause {
         generation: Digest,
         /// How.
         drift: Vec<Drift>,
+    },
+    /// Another tool says what is live on this host.
+    #[error("what is live on this host is not this command's to change")]
+    Foreign {
+        /// The generation that it keeps.
+        place: PathBuf,
     },
     /// The files could not be made.
     #[error("the generation cannot be made")]

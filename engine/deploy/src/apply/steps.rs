@@ -57,6 +57,7 @@ impl Apply<'_> {
     /// Does it all, or nothing: on failure the generation before is live again.
     pub fn run(&self, wanted: &Wanted<'_>, journal: &mut Journal<'_>) -> Result<Done, ApplyError> {
         let store = Store::below(self.root);
+        journal.step(Step::Preflight, || ours(&store))?;
         let mut lock = journal.step(Step::Lock, || Lock::take(&store, self.wait))?;
         let live = journal.step(Step::Generate, || store.current_generation())?;
         let target = journal.step(Step::Generate, || target(&store, wanted, live.as_ref()))?;
@@ -76,6 +77,7 @@ impl Apply<'_> {
     pub fn preview(&self, wanted: &Wanted<'_>) -> Result<Plan, ApplyError> {
         let store = Store::below(self.root);
         let look = || -> Result<Plan, Cause> {
+            ours(&store)?;
             let live = store.current_generation()?;
             self.plan(&store, &target(&store, wanted, live.as_ref())?)
         };
@@ -221,10 +223,17 @@ impl Apply<'_> {
 
 /// Ends the MTA of a host, under the lock. Returns whether one ran.
 pub fn stop(root: &Path, activator: &dyn Activator, wait: bool) -> Result<bool, Cause> {
-    let _lock = Lock::take(&Store::below(root), wait)?;
+    let store = Store::below(root);
+    ours(&store)?;
+    let _lock = Lock::take(&store, wait)?;
     let ran = activator.running()?.is_some();
     activator.stop()?;
     Ok(ran)
+}
+
+/// Whether what is live is this command's to change.
+fn ours(store: &Store) -> Result<(), Cause> {
+    store.foreign().map_or(Ok(()), |place| Err(Cause::Foreign { place }))
 }
 
 fn write(store: &Store, target: &Target) -> Result<(), StoreError> {

@@ -103,6 +103,8 @@ pub struct Stored {
     pub manifest: Manifest,
     /// When it was written, in seconds since 1970.
     pub written: u64,
+    /// Whether it lies outside of the host's store: NixOS keeps it, under a name and with modes of its own.
+    pub is_foreign: bool,
 }
 
 impl Stored {
@@ -120,7 +122,8 @@ impl Stored {
     pub fn drift(&self) -> Result<Vec<Drift>, DiskError> {
         let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
         let mut found = Vec::new();
-        if Manifest::digest_of(&self.manifest.files).as_str() != name || self.digest().as_str() != name {
+        let is_named = self.is_foreign || self.digest().as_str() == name;
+        if Manifest::digest_of(&self.manifest.files) != *self.digest() || !is_named {
             found.push(Drift::Manifest { path: MANIFEST.to_owned() });
         }
         for (path, sha256, mode) in self.records() {
@@ -148,7 +151,7 @@ impl Stored {
             return Ok(Some(Drift::Changed { path: path.to_owned() }));
         }
         let found = octal(meta.permissions().mode() & 0o7777);
-        let differs = found != mode;
+        let differs = found != mode && !self.is_foreign;
         Ok(differs.then(|| Drift::Mode { path: path.to_owned(), written: mode.to_owned(), found }))
     }
 }
@@ -229,7 +232,17 @@ impl Store {
 
     /// The generation that is live; None if there is none.
     pub fn current_generation(&self) -> Result<Option<Stored>, StoreError> {
+        if let Some(dir) = self.foreign() {
+            return Ok(Some(Stored { is_foreign: true, ..read(dir)? }));
+        }
         self.current().map_or(Ok(None), |digest| self.get(&digest))
+    }
+
+    /// Where the generation that is live lies, if that is outside of the store: what put it there (the NixOS module)
+    /// also starts the MTA, and nothing here changes it.
+    pub fn foreign(&self) -> Option<PathBuf> {
+        let target = fs::read_link(self.current_link()).ok()?;
+        (target.is_absolute() && !target.starts_with(&self.base)).then_some(target)
     }
 
     /// All generations, the newest first.
@@ -350,7 +363,7 @@ fn read(dir: PathBuf) -> Result<Stored, StoreError> {
     let written = fs::metadata(&path).and_then(|meta| meta.modified()).at("look at", &path)?;
     let manifest =
         serde_json::from_slice(&bytes).map_err(|source| StoreError::BadManifest { path, source })?;
-    Ok(Stored { dir, manifest, written: seconds(written) })
+    Ok(Stored { dir, manifest, written: seconds(written), is_foreign: false })
 }
 
 /// Whether what is on disk is what would be written. One that cannot be read is not.

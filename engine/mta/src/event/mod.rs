@@ -19,6 +19,9 @@ mod line;
 /// How many events a subscriber may lag behind before it misses some.
 const SUBSCRIBER_LAG: usize = 4096;
 
+/// This file, for the reference of events, which is made of the comments of [`Event`].
+pub const SOURCE: &str = include_str!("mod.rs");
+
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
