@@ -4,6 +4,7 @@
 
 mod activation;
 mod editor;
+mod flake;
 mod host;
 mod nixos;
 mod proof;
