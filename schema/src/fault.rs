@@ -143,6 +143,9 @@ pub enum FaultKind {
         /// The version that is supported.
         supported: u64,
     },
+    /// `imports` in a file that is imported.
+    #[error("an imported file imports nothing: name the file in the one that imports this")]
+    ImportInImport,
     /// More faults than are told.
     #[error("more than {limit} faults: only {limit} are listed")]
     TooMany {

@@ -13,6 +13,10 @@ use serde_json::Value;
 
 use crate::schema::{Document, VERSION};
 
+pub use expect::Expectation;
+
+pub mod expect;
+
 /// How one host takes part in mail: its role, and what the role needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "role", rename_all = "lowercase")]
@@ -112,6 +116,11 @@ pub struct Common {
     /// Version of the language that this file is written in. Sendmail: none. Always 1.
     #[schemars(extend("const" = VERSION), extend("examples" = [VERSION]))]
     pub schema: u32,
+    /// Files laid under this one, from its own directory: tables merge key by key, of all else this file's is taken,
+    /// then that of the later import. Sendmail: none. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["site.toml"]]))]
+    pub imports: Option<Vec<String>>,
     /// The host's fully qualified name. Sendmail: `$j`, `confDOMAIN_NAME`. Default: found at run time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["gw.corp.example"]))]
@@ -128,6 +137,10 @@ pub struct Common {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"first_retry": "5m"}]))]
     pub queue: Option<Queue>,
+    /// What must become of messages, proven before anything is applied. Sendmail: none. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [[{"to": "root", "leaves": {"for": "mailhost.corp.example"}}]]))]
+    pub expect: Option<Vec<Expectation>>,
 }
 
 /// A packaging of Sendmail.

@@ -5,6 +5,7 @@
 
 pub mod fault;
 pub mod host;
+pub mod layers;
 pub mod profiles;
 pub mod read;
 pub mod reference;
@@ -16,6 +17,6 @@ pub mod value;
 mod walk;
 
 pub use fault::{Fault, FaultKind};
-pub use read::{Flawed, MAX_SIZE, Written, read, read_bytes, read_flawed};
+pub use read::{Flawed, MAX_SIZE, Written, read, read_bytes, read_flawed, read_layers};
 pub use schema::{Document, VERSION, json_schema, role_schema_text, schema_text};
 pub use spans::Spans;

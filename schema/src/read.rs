@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
 use crate::fault::{Fault, FaultKind, clipped};
+use crate::layers;
 use crate::schema::{Document, json_schema};
 use crate::sound::{self, Doubt};
 use crate::spans::Spans;
@@ -56,25 +57,51 @@ pub fn read_bytes<T: Document>(bytes: &[u8]) -> Result<Written<T>, Vec<Fault>> {
 /// # Errors
 /// As [`read_bytes`].
 pub fn read_flawed<T: Document>(bytes: &[u8]) -> Result<Written<T>, Box<Flawed<T>>> {
-    if bytes.len() > MAX_SIZE {
-        return Err(hopeless(whole(0..0, FaultKind::TooLarge { size: bytes.len(), limit: MAX_SIZE })));
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => parsed(text),
-        Err(error) => {
-            let start = error.valid_up_to();
-            let end = error.error_len().map_or(bytes.len(), |len| start + len);
-            Err(hopeless(whole(start..end, FaultKind::NotUtf8)))
-        }
-    }
+    read_layers(bytes, &[])
 }
 
-fn parsed<T: Document>(text: &str) -> Result<Written<T>, Box<Flawed<T>>> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let mut faults: Vec<_> = errors.iter().take(MAX_FAULTS + 1).map(|error| syntax(text, error)).collect();
-    let is_whole = errors.iter().all(is_duplicate);
+/// The same, of a file that is laid over those that it imports; places are in all of them together, see
+/// [`crate::layers`].
+///
+/// # Errors
+/// As [`read_bytes`].
+pub fn read_layers<T: Document>(bytes: &[u8], imported: &[&[u8]]) -> Result<Written<T>, Box<Flawed<T>>> {
+    let all = || std::iter::once(bytes).chain(imported.iter().copied());
+    let size = all().map(<[u8]>::len).sum();
+    if size > MAX_SIZE {
+        return Err(hopeless(whole(0..0, FaultKind::TooLarge { size, limit: MAX_SIZE })));
+    }
+    let mut texts = Vec::new();
+    for (start, bytes) in layers::starts(all()).into_iter().zip(all()) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => texts.push(layers::placed(start, text)),
+            Err(error) => {
+                let bad = start + error.valid_up_to();
+                let end = error.error_len().map_or(start + bytes.len(), |len| bad + len);
+                return Err(hopeless(whole(bad..end, FaultKind::NotUtf8)));
+            }
+        }
+    }
+    parsed(&texts)
+}
+
+/// Each text has its place in all of them together; the first is laid over the others.
+fn parsed<T: Document>(texts: &[String]) -> Result<Written<T>, Box<Flawed<T>>> {
+    let (mut tables, mut faults, mut is_whole) = (Vec::new(), Vec::new(), true);
+    for text in texts {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        faults.extend(errors.iter().take(MAX_FAULTS + 1).map(|error| syntax(text, error)));
+        is_whole &= errors.iter().all(is_duplicate);
+        tables.push(table);
+    }
+    let text = texts.first().map_or("", String::as_str);
+    faults.extend(layers::nested(tables.get(1..).unwrap_or_default()));
+    let mut tables = tables.into_iter();
+    let importing = tables.next().unwrap_or_else(|| Spanned::new(0..0, DeTable::new()));
+    let first_key = first_key(text, &importing);
+    let table = layers::merged(importing, tables);
     if is_whole {
-        faults.extend(walk::faults(json_schema::<T>(), &table, first_key(text, &table)));
+        faults.extend(walk::faults(json_schema::<T>(), &table, first_key));
     }
     if !faults.is_empty() {
         let known = is_whole && faults.len() <= MAX_FAULTS;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mailstack_policy::{Address, Client, ReversePath};
 use mailstack_schema::host::Role;
 
 use crate::exit;
@@ -60,7 +61,12 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Print each key with the file and line, or the role's profile, that it comes from
+        #[arg(long)]
+        resolved: bool,
     },
+    /// Explain what becomes of a message, with the line that decides
+    Trace(TraceArguments),
     /// Show what an apply would change, and why
     Plan {
         /// The declaration
@@ -145,6 +151,46 @@ pub enum Command {
         #[command(subcommand)]
         command: QueueCommand,
     },
+}
+
+/// What is traced.
+#[derive(Args, Clone, Debug)]
+pub struct TraceArguments {
+    /// The recipient
+    pub address: Address,
+    /// The sender; `<>` is the null sender [default: root, or <> where another host connects]
+    #[arg(long, value_name = "WHO", value_parser = sender)]
+    pub from: Option<Sender>,
+    /// Who hands the message in: `local`, a program of the host, or the address of another host
+    #[arg(long, value_name = "IP|local", default_value = "local", value_parser = client)]
+    pub client: By,
+    /// The declaration [default: that of the live generation]
+    #[arg(long, value_name = "FILE")]
+    pub host: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A sender, as an argument.
+#[derive(Clone, Debug)]
+pub struct Sender(pub ReversePath);
+
+/// Who hands a message in, as an argument.
+#[derive(Clone, Copy, Debug)]
+pub struct By(pub Client);
+
+fn sender(text: &str) -> Result<Sender, String> {
+    let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+    ReversePath::try_from(bare.to_owned()).map(Sender).map_err(|error| error.to_string())
+}
+
+fn client(text: &str) -> Result<By, String> {
+    match (text, text.parse()) {
+        ("local", _) => Ok(By(Client::Local { uid: 0 })),
+        (_, Ok(addr)) => Ok(By(Client::Network { addr })),
+        (_, Err(_)) => Err("neither `local` nor an IP address".to_owned()),
+    }
 }
 
 /// Options of all that changes what runs.

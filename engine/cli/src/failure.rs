@@ -10,13 +10,15 @@ use mailstack_deploy::m4::M4Error;
 use mailstack_mta::control::ControlError;
 use mailstack_mta::run::RunError;
 
-use crate::declaration::Invalid;
+use crate::declaration::{Declaration, Invalid};
 
 /// A command failed.
 #[derive(Debug)]
 pub enum Failure {
     /// Declarations are wrong.
     Declaration(Box<Invalid>),
+    /// A declaration's own expectations are not met.
+    Unmet(Box<Declaration>),
     /// The `.cf` files cannot be made.
     M4(M4Error),
     /// An apply or a rollback.

@@ -14,6 +14,7 @@ mod progress;
 mod proof;
 mod reference;
 mod sendmail;
+mod sources;
 mod table;
 mod words;
 

@@ -11,6 +11,7 @@ pub use crate::source::{Family, Source};
 pub use crate::trace::{Decided, Question, Trace, trace};
 
 pub mod corpus;
+pub mod expect;
 mod finding;
 mod probe;
 mod site;

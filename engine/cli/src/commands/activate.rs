@@ -30,7 +30,7 @@ struct Report<'a> {
 
 /// Makes the host what a declaration says.
 pub fn apply(host: &HostTree, file: &Path, change: Change) -> Result<Exit, Failure> {
-    let declaration = Declaration::read(file)?;
+    let declaration = Declaration::proven(file)?;
     let paths = declaration.model.runtime_config().paths;
     let make = |live: Option<&Stored>| make(&declaration, live);
     go(host, &paths, &Wanted::Made(&make), change)
@@ -44,7 +44,7 @@ pub fn rollback(host: &HostTree, to: Option<&str>, change: Change) -> Result<Exi
 
 /// What an apply of a file would do.
 pub fn preview(host: &HostTree, file: &Path) -> Result<Plan, Failure> {
-    let declaration = Declaration::read(file)?;
+    let declaration = Declaration::proven(file)?;
     let activator = host.activator(&declaration.model.runtime_config().paths);
     let make = |live: Option<&Stored>| make(&declaration, live);
     let prover = CandidateProver::new(&host.root);
@@ -64,7 +64,10 @@ pub fn stop(host: &HostTree, wait: bool) -> Result<Exit, Failure> {
 }
 
 fn make(declaration: &Declaration, live: Option<&Stored>) -> Result<Contents, Cause> {
-    contents(&declaration.model, &declaration.source, live).map_err(|error| Cause::Build(Box::new(error)))
+    let mut contents = contents(&declaration.model, &declaration.source, live)
+        .map_err(|error| Cause::Build(Box::new(error)))?;
+    contents.imported.clone_from(&declaration.imported);
+    Ok(contents)
 }
 
 fn go(host: &HostTree, paths: &Paths, wanted: &Wanted<'_>, change: Change) -> Result<Exit, Failure> {

@@ -15,8 +15,10 @@ use crate::words;
 
 /// Writes the generation of a declaration, and prints its digest.
 pub fn build(file: &Path, output: &Path) -> Result<Exit, Failure> {
-    let declaration = Declaration::read(file)?;
-    let candidate = contents(&declaration.model, &declaration.source, None)?.seal();
+    let declaration = Declaration::proven(file)?;
+    let mut contents = contents(&declaration.model, &declaration.source, None)?;
+    contents.imported.clone_from(&declaration.imported);
+    let candidate = contents.seal();
     for missing in &candidate.manifest().left_out {
         let note = Note::LeftOut { path: missing.path.clone(), reason: missing.reason.clone() };
         eprintln!("{}", words::note(&note).render(Level::WARNING));

@@ -19,11 +19,17 @@ struct Report {
     faults: Vec<FaultReport>,
     /// What it does wrong.
     findings: Vec<Found>,
+    /// What it says must become of messages and does not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unmet: Vec<FaultReport>,
 }
 
 #[derive(Serialize)]
 struct Found {
     severity: Severity,
+    /// The file, where it is one that the declaration imports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
     /// The line, from 1, of the key that it comes from.
     line: Option<usize>,
     /// The column in characters, from 1.
@@ -50,17 +56,25 @@ pub fn check(files: &[PathBuf], json: bool) -> Result<Exit, Failure> {
 }
 
 fn check_one(file: &Path, json: bool) -> Result<(Report, Exit), Failure> {
-    let mut report = Report { file: file.to_owned(), faults: Vec::new(), findings: Vec::new() };
+    let mut report =
+        Report { file: file.to_owned(), faults: Vec::new(), findings: Vec::new(), unmet: Vec::new() };
     match Declaration::read(file) {
         Ok(declaration) => {
             let all = findings(&declaration.model.runtime_config());
-            report.findings = all.into_iter().map(|one| found(file, &declaration, one)).collect();
+            report.findings = all.into_iter().map(|one| found(&declaration, one)).collect();
             if !json {
                 report.findings.iter().for_each(|found| eprintln!("{}", found.rendered));
             }
-            let is_wrong = report.findings.iter().any(|found| found.severity == Severity::Error);
+            for (unmet, rendered) in words::unmet(&declaration) {
+                report.unmet.push(unmet);
+                if !json {
+                    eprintln!("{rendered}");
+                }
+            }
+            let is_wrong = !report.unmet.is_empty()
+                || report.findings.iter().any(|found| found.severity == Severity::Error);
             let exit = if is_wrong { Exit::Declaration } else { Exit::Done };
-            if !json && report.findings.is_empty() {
+            if !json && report.findings.is_empty() && report.unmet.is_empty() {
                 eprintln!("{}: well ({})", file.display(), super::role(&declaration));
             }
             Ok((report, exit))
@@ -76,9 +90,9 @@ fn check_one(file: &Path, json: bool) -> Result<(Report, Exit), Failure> {
     }
 }
 
-fn found(file: &Path, declaration: &Declaration, finding: Finding) -> Found {
-    let (FaultReport { line, column, key, message, help, .. }, rendered) =
-        words::finding(file, declaration, &finding);
+fn found(declaration: &Declaration, finding: Finding) -> Found {
+    let (FaultReport { file, line, column, key, message, help, .. }, rendered) =
+        words::finding(declaration, &finding);
     let (severity, help) = (finding.severity(), help.join("\n"));
-    Found { severity, line, column, key, message, help, finding, rendered }
+    Found { severity, file, line, column, key, message, help, finding, rendered }
 }

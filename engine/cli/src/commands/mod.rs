@@ -6,8 +6,10 @@ mod check;
 mod generations;
 mod plan;
 mod queue;
+mod resolved;
 mod run;
 mod status;
+mod trace;
 
 use std::io::Write;
 
@@ -32,7 +34,9 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Schema { language: Language::Topology } => print(&schema_text::<Topology>()),
         Command::Schema { language: Language::Role(role) } => print(&role_schema_text(role)),
         Command::Reference { part } => print(&reference::text(part)),
-        Command::Check { files, json } => check::check(&files, json),
+        Command::Check { files, json, resolved: true } => resolved::resolved(&files, json),
+        Command::Check { files, json, resolved: false } => check::check(&files, json),
+        Command::Trace(arguments) => trace::trace(&host()?, &arguments),
         Command::Plan { file, json, exit_code } => plan::plan(&host()?, &file, json, exit_code),
         Command::Build { file, output } => build::build(&file, &output),
         Command::Apply { file, change } => activate::apply(&host()?, &file, change),

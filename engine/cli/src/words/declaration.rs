@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 
 use annotate_snippets::{AnnotationKind, Level, Snippet};
 use mailstack_deploy::model::{FaultKind as Meant, ModelFault, time};
@@ -14,10 +14,14 @@ use serde::Serialize;
 use super::Words;
 use crate::declaration::{Declaration, Faulty, Invalid, Wrong};
 use crate::exit::Exit;
+use crate::sources::{Sources, boundary};
 
 /// One fault, as `--json` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FaultReport {
+    /// The file, where it is not the one that is checked but one that it imports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
     /// The line, from 1; None for the file as a whole.
     pub line: Option<usize>,
     /// The column in characters, from 1.
@@ -26,6 +30,9 @@ pub struct FaultReport {
     pub key: String,
     /// What is wrong.
     pub message: String,
+    /// What there is to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What to do.
     pub help: Vec<String>,
     #[serde(skip)]
@@ -56,41 +63,43 @@ fn unreadable(kind: ErrorKind) -> &'static str {
 
 /// All faults as text.
 pub(super) fn render(invalid: &Invalid) -> String {
-    let (path, text) = match invalid {
+    let sources = match invalid {
         Invalid::Unreadable { path, source } => {
             let words = Words::new(format!("cannot read {}", path.display())).note(source.to_string());
             return words.help(unreadable(source.kind())).render(Level::ERROR);
         }
-        Invalid::Faulty(faulty) => (&faulty.path, &faulty.text),
+        Invalid::Faulty(faulty) => &faulty.sources,
     };
     let reports = reports(invalid);
     let rendered: Vec<String> =
-        reports.iter().map(|report| render_one(path, text, report, Level::ERROR)).collect();
+        reports.iter().map(|report| render_one(sources, report, Level::ERROR)).collect();
     rendered.join("\n\n")
 }
 
 /// What a valid declaration does wrong, at the key that it comes from; and that as text.
-pub fn finding(path: &Path, declaration: &Declaration, finding: &Finding) -> (FaultReport, String) {
-    let text = String::from_utf8_lossy(&declaration.source);
+pub fn finding(declaration: &Declaration, finding: &Finding) -> (FaultReport, String) {
     let key = super::finding::key(finding, &declaration.spans);
     let words = Words::new(finding.to_string()).help(super::finding::help(finding));
-    let report = report(&text, &declaration.spans.find(&key), &key, words);
+    let report = report(&declaration.sources, &declaration.spans.find(&key), &key, words);
     let level = match finding.severity() {
         Severity::Warning => Level::WARNING,
         Severity::Error => Level::ERROR,
     };
-    let rendered = render_one(path, &text, &report, level);
+    let rendered = render_one(&declaration.sources, &report, level);
     (report, rendered)
 }
 
-fn render_one(path: &Path, text: &str, report: &FaultReport, level: Level<'_>) -> String {
-    let span = visible(text, &report.span);
+pub(super) fn render_one(sources: &Sources, report: &FaultReport, level: Level<'_>) -> String {
+    let (source, span) = sources.local(&report.span);
+    let span = visible(&source.text, &span);
     let label = if report.key.is_empty() { None } else { Some(report.key.as_str()) };
     let annotation = AnnotationKind::Primary.span(span).label(label);
-    let snippet = Snippet::source(text).path(path.display().to_string()).annotation(annotation);
+    let path = source.path.display().to_string();
+    let snippet = Snippet::source(source.text.as_str()).path(path).annotation(annotation);
+    let notes = report.notes.iter().map(|note| Level::NOTE.message(note.as_str()));
     let help = report.help.iter().map(|help| Level::HELP.message(help.as_str()));
     let title = level.primary_title(report.message.as_str());
-    super::render(title.element(snippet).elements(help))
+    super::render(title.element(snippet).elements(notes).elements(help))
 }
 
 /// A span that underlines at least one character, and no more than its first line; whole characters, whatever span
@@ -103,36 +112,39 @@ fn visible(text: &str, span: &Range<usize>) -> Range<usize> {
     if line > start { start..line } else { start..next }
 }
 
-/// The beginning of the character that the octet is of, or the text's end.
-fn boundary(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
-}
-
 /// All faults; none for a file that cannot be read.
 pub fn reports(invalid: &Invalid) -> Vec<FaultReport> {
     match invalid {
         Invalid::Unreadable { .. } => Vec::new(),
-        Invalid::Faulty(Faulty { text, faults, .. }) => {
+        Invalid::Faulty(Faulty { sources, faults }) => {
             let one = |(span, wrong): &(Range<usize>, Wrong)| match wrong {
-                Wrong::Written(fault) => report(text, span, &fault.path, written(fault)),
-                Wrong::Meant(fault) => report(text, span, &fault.path, meant(fault)),
+                Wrong::Written(fault) => report(sources, span, &fault.path, written(fault)),
+                Wrong::Meant(fault) => report(sources, span, &fault.path, meant(fault)),
+                Wrong::Import { key, file, source } => report(sources, span, key, import(file, source)),
             };
             faults.iter().map(one).collect()
         }
     }
 }
 
-fn report(text: &str, span: &Range<usize>, key: &str, words: Words) -> FaultReport {
-    let before = &text[..boundary(text, span.start)];
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+pub(super) fn report(sources: &Sources, span: &Range<usize>, key: &str, words: Words) -> FaultReport {
+    let place = sources.place(span);
     FaultReport {
-        line: Some(before.matches('\n').count() + 1),
-        column: Some(before[line_start..].chars().count() + 1),
+        file: sources.is_imported(span).then_some(place.file),
+        line: Some(place.line),
+        column: Some(place.column),
         key: key.to_owned(),
         message: words.title,
+        notes: words.notes,
         help: words.help,
         span: span.clone(),
     }
+}
+
+/// What is said of an imported file that cannot be read.
+fn import(file: &std::path::Path, source: &std::io::Error) -> Words {
+    Words::new(format!("cannot read {}: {source}", file.display()))
+        .help("imported files are named from the directory of this one")
 }
 
 /// What is said of a fault of the text. Where the kind's own line has the way out in it, it is parted here.
@@ -238,6 +250,10 @@ fn way_out(kind: &Meant) -> Option<String> {
         Meant::HostBits { network, .. } | Meant::NoPrefix { network, .. } => format!("write `{network}`"),
         Meant::TooWide { .. } | Meant::Network { .. } => "name the networks that are yours".to_owned(),
         Meant::AliasLoop { .. } => "let one of them be an address, or `\\user` for the mailbox".to_owned(),
+        Meant::ExpectedClient { .. } => {
+            "a program of this host is `local`; another host is its address".to_owned()
+        }
+        Meant::ExpectedCodes { code, .. } => format!("such as `{}.7.1`", code / 100),
         Meant::Mailer { .. } => {
             "`smtp:host`, `esmtp:host`, `relay:host`, `local:user` or `error:5.7.1:550 text`".to_owned()
         }
@@ -265,8 +281,9 @@ mod tests {
         #[test]
         fn no_span_is_too_odd_to_be_shown(text in "(\\PC|[\r\n\t\0é\u{feff}\u{fffd}]){0,40}", start in 0..90_usize, end in 0..90_usize) {
             let fault = Fault { span: start..end, path: "key".to_owned(), kind: Written::NotUtf8 };
-            let report = report(&text, &fault.span, &fault.path, written(&fault));
-            prop_assert!(render_one(Path::new("host.toml"), &text, &report, Level::ERROR).contains("not UTF-8"));
+            let sources = Sources::of([("host.toml".into(), text.as_bytes())]);
+            let report = report(&sources, &fault.span, &fault.path, written(&fault));
+            prop_assert!(render_one(&sources, &report, Level::ERROR).contains("not UTF-8"));
         }
     }
 }

@@ -2,7 +2,9 @@
 
 mod apply;
 mod declaration;
+mod expect;
 mod finding;
+pub mod rule;
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -21,6 +23,7 @@ use crate::failure::Failure;
 
 pub use apply::{discrepancy, drift, note, step};
 pub use declaration::{FaultReport, finding, reports};
+pub use expect::unmet;
 
 const BOLD: anstyle::Style = anstyle::Style::new().bold();
 
@@ -87,6 +90,10 @@ pub(crate) fn render(group: Group<'_>) -> String {
 pub fn failure(failure: &Failure) -> (String, Exit) {
     let (words, exit) = match failure {
         Failure::Declaration(invalid) => return (declaration::render(invalid), declaration::exit(invalid)),
+        Failure::Unmet(declaration) => {
+            let rendered: Vec<_> = unmet(declaration).into_iter().map(|(_, text)| text).collect();
+            return (rendered.join("\n\n"), Exit::Declaration);
+        }
         Failure::Apply(error) => apply::failure(error),
         Failure::Cause(cause) => apply::cause(cause),
         Failure::M4(error) => m4(error),

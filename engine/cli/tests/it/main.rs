@@ -6,6 +6,7 @@ mod activation;
 mod editor;
 mod flake;
 mod host;
+mod imports;
 mod nixos;
 mod proof;
 mod reference;

@@ -8,6 +8,7 @@ use crate::plan::{Side, Tree};
 use super::disk::{self, DiskError};
 use super::{
     DECLARATION, DerivedRecord, Digest, FORMAT, FileRecord, Kind, LeftOut, MANIFEST, Manifest, SOURCE,
+    imported_place,
 };
 
 /// One file: its octets, its mode, and what it is for.
@@ -30,6 +31,8 @@ pub struct Contents {
     pub hostname: Option<String>,
     /// The text that was read.
     pub source: Vec<u8>,
+    /// The texts that it imports: their names as it writes them, in that order.
+    pub imported: Vec<(String, Vec<u8>)>,
     /// The resolved declaration in its canonical form.
     pub declaration: Vec<u8>,
     /// All files that are a function of the declaration.
@@ -62,7 +65,13 @@ impl Contents {
             derived: derived.collect(),
             left_out: self.left_out,
         };
-        Candidate { manifest, source: self.source, files: self.files, derived: self.derived }
+        Candidate {
+            manifest,
+            source: self.source,
+            imported: self.imported,
+            files: self.files,
+            derived: self.derived,
+        }
     }
 }
 
@@ -85,6 +94,7 @@ pub(super) fn octal(mode: u32) -> String {
 pub struct Candidate {
     manifest: Manifest,
     source: Vec<u8>,
+    imported: Vec<(String, Vec<u8>)>,
     files: BTreeMap<String, Entry>,
     derived: BTreeMap<String, (Vec<u8>, u32, String)>,
 }
@@ -128,6 +138,9 @@ impl Candidate {
             write_below(dir, path, bytes, *mode)?;
         }
         write_below(dir, SOURCE, &self.source, 0o644)?;
+        for (index, (name, text)) in self.imported.iter().enumerate() {
+            write_below(dir, &imported_place(index, name), text, 0o644)?;
+        }
         write_below(dir, MANIFEST, self.manifest.to_json().as_bytes(), 0o644)?;
         disk::sync_tree(dir)
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::candidate::octal;
 use super::disk::{self, At, DiskError};
-use super::{Candidate, Digest, MANIFEST, Manifest, SOURCE};
+use super::{Candidate, Digest, IMPORTED, MANIFEST, Manifest, SOURCE};
 
 /// The store's place below the root.
 pub const PLACE: &str = "var/lib/mailstack";
@@ -132,7 +132,7 @@ impl Stored {
         let mut present = Vec::new();
         list_files(&self.dir, "", &mut present)?;
         let known =
-            |path: &str| path == MANIFEST || path == SOURCE || self.records().any(|(p, ..)| p == path);
+            |path: &str| path == MANIFEST || is_source(path) || self.records().any(|(p, ..)| p == path);
         found.extend(present.into_iter().filter(|path| !known(path)).map(|path| Drift::Added { path }));
         Ok(found)
     }
@@ -154,6 +154,11 @@ impl Stored {
         let differs = found != mode && !self.is_foreign;
         Ok(differs.then(|| Drift::Mode { path: path.to_owned(), written: mode.to_owned(), found }))
     }
+}
+
+/// Whether a file is of the texts that a generation was made from, which its digest does not cover.
+fn is_source(path: &str) -> bool {
+    path == SOURCE || path.strip_prefix(IMPORTED).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn list_files(dir: &Path, prefix: &str, found: &mut Vec<String>) -> Result<(), DiskError> {

@@ -151,6 +151,20 @@ pub enum FaultKind {
         /// The shortest prefix that is taken.
         widest: u8,
     },
+    /// Neither a program of this host nor the address of another.
+    #[error("`{text}` is neither `local` nor an IP address")]
+    ExpectedClient {
+        /// What was written.
+        text: String,
+    },
+    /// Codes of an expected refusal that disagree.
+    #[error("`{enhanced}` is not of the class of {code}")]
+    ExpectedCodes {
+        /// The reply code.
+        code: u16,
+        /// The enhanced status code.
+        enhanced: String,
+    },
     /// Not an address.
     #[error("`{text}` is not an address: {reason}")]
     Address {

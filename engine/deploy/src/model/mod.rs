@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use mailstack_policy::DomainName;
 use mailstack_policy::rules::{AliasTarget, Mailer, MailertableKey, Masquerade, NextHop, Qualify, Rules};
+use mailstack_prove::expect::Expectation;
 use mailstack_runtime::{Config, Limits, MailboxFormat, Mailboxes, Paths, Queue, Role, VERSION};
 use mailstack_schema::Written;
 use mailstack_schema::host::Host;
@@ -30,6 +31,9 @@ pub struct Model {
     pub(crate) limits: Limits,
     pub(crate) queue: Queue,
     pub(crate) role: RoleModel,
+    /// No part of what is deployed: another expectation is not another generation.
+    #[serde(skip)]
+    pub(crate) expectations: Vec<Expectation>,
 }
 
 /// Which packaging of Sendmail the `.mc` is written for (`OSTYPE`, users and directories).
@@ -124,6 +128,11 @@ impl Model {
             RoleModel::Loopback(_) => Role::Loopback,
             RoleModel::Gateway(..) => Role::Gateway,
         }
+    }
+
+    /// What must become of messages, in the order in which it is written.
+    pub fn expectations(&self) -> &[Expectation] {
+        &self.expectations
     }
 
     /// The canonical resolved declaration, as JSON with ordered keys: two declarations that mean the same have

@@ -4,6 +4,7 @@
 
 mod common;
 mod cross;
+mod expect;
 mod local;
 
 use std::collections::BTreeSet;
@@ -52,9 +53,12 @@ pub(super) fn model(host: &Host) -> Result<Model, Vec<ModelFault>> {
         Host::Loopback(host) => loopback(host, &common, &defaults, &mut faults),
         Host::Gateway(host) => gateway(host, &common, &defaults, &mut faults),
     };
+    let expectations = expect::resolve(host.common().expect.as_deref().unwrap_or_default(), &mut faults);
     let Common { platform, hostname, limits, queue } = common;
     match role {
-        Some(role) if faults.0.is_empty() => Ok(Model { platform, hostname, limits, queue, role }),
+        Some(role) if faults.0.is_empty() => {
+            Ok(Model { platform, hostname, limits, queue, role, expectations })
+        }
         _ => Err(faults.0),
     }
 }
