@@ -3,6 +3,7 @@
 #
 #     sh vmtests/systemd/run.sh [MAILSTACK-BINARY] [DIRECTORY]
 #
+# The phases are PHASES, all of guest.sh if it is not set; `package` tries the Debian package in place of the binary.
 # Boots an overlay of the private root (made on first use) in namespaces of its own, runs guest.sh in it, and reboots it
 # in between. Everything lies below DIRECTORY, target/private-roots/systemd. Nothing of this host is touched.
 # Ends with 0 when all is proven, 1 when something is not, 77 when this host cannot boot it, which is said.
@@ -82,11 +83,20 @@ echo web01.corp.example >"$work/root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost\n192.0.2.10 web01.corp.example web01\n' >"$work/root/etc/hosts"
 : >"$work/root/etc/resolv.conf"
 install -m 755 "$here/guest.sh" "$work/root/root/guest.sh"
+case " ${PHASES:-} " in *" package "*)
+    install -m 755 "$here/package.sh" "$work/root/root/package.sh"
+    for version in 1 2; do
+        DPKG_DEB_COMPRESSOR_TYPE=none sh "$here/../../engine/deploy/debian/build.sh" "$binary" "$work/root/root" "${version}" >/dev/null
+    done
+    ;;
+esac
 
 up
 for phase in ${PHASES:-client receiving-mbox receiving-maildir}; do
     for part in before after; do
-        if ! guest sh /root/guest.sh "$phase" "$part"; then
+        script=guest.sh
+        [ "$phase" != package ] || script=package.sh
+        if ! guest sh "/root/$script" "$phase" "$part"; then
             guest journalctl --no-pager --lines=60 >&2 || true
             echo "FAILED: $phase, $part the reboot" >&2
             exit 1
