@@ -100,14 +100,62 @@ pub fn write_drop(
     request: &Request,
     message: &mut dyn Read,
 ) -> Result<String, NotDropped> {
+    write_into(&Real { directory }, limits, request, message)
+}
+
+/// The door to the directory that drop files are written in: a model of a disk stands behind it in the tests.
+trait Door {
+    /// Creates a file that must not exist.
+    fn create(&self, name: &str) -> io::Result<Box<dyn Output>>;
+    /// Removes one.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes the entries of the directory durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A drop file that is being written.
+trait Output: Write {
+    /// Makes its octets durable.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+struct Real<'a> {
+    directory: &'a Path,
+}
+
+impl Door for Real<'_> {
+    fn create(&self, name: &str) -> io::Result<Box<dyn Output>> {
+        Ok(Box::new(create(&self.directory.join(name))?))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.directory.join(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(self.directory)?.sync_all()
+    }
+}
+
+impl Output for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+fn write_into(
+    door: &dyn Door,
+    limits: &Limits,
+    request: &Request,
+    message: &mut dyn Read,
+) -> Result<String, NotDropped> {
     let name = random_name()?;
-    let path = directory.join(&name);
-    let written = create(&path).map_err(NotDropped::Io).and_then(|file| fill(file, limits, request, message));
-    let durable = written.and_then(|()| Ok(File::open(directory)?.sync_all()?));
-    match durable {
+    let written = door.create(&name).map_err(NotDropped::Io);
+    let written = written.and_then(|file| fill(file, limits, request, message));
+    match written.and_then(|()| Ok(door.sync()?)) {
         Ok(()) => Ok(name),
         Err(e) => {
-            let _ = std::fs::remove_file(&path);
+            let _ = door.remove(&name);
             Err(e)
         }
     }
@@ -122,14 +170,19 @@ fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn fill(file: File, limits: &Limits, request: &Request, message: &mut dyn Read) -> Result<(), NotDropped> {
+fn fill(
+    file: Box<dyn Output>,
+    limits: &Limits,
+    request: &Request,
+    message: &mut dyn Read,
+) -> Result<(), NotDropped> {
     let mut out = BufWriter::with_capacity(64 * 1024, file);
     out.write_all(MAGIC.as_bytes())?;
     serde_json::to_writer(&mut out, request).map_err(io::Error::from)?;
     out.write_all(b"\n")?;
     let octets = write_lines(message, Gate::new(limits), &mut out)?;
     writeln!(out, "{END}{octets:016x}")?;
-    Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?)
+    Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?.sync()?)
 }
 
 /// Returns how many octets there are now.
@@ -217,6 +270,8 @@ mod tests {
     use mailstack_smtp::address::ReversePath;
 
     use super::*;
+    use crate::spool::tests::model::{Chance, ModelDisk, after_crash};
+    use crate::spool::{Disk, DiskFile};
 
     fn request() -> Request {
         Request::new(ReversePath::Address("root".parse().unwrap()), vec!["root".parse().unwrap()])
@@ -268,6 +323,77 @@ mod tests {
             std::fs::write(&path, wrong).unwrap();
             assert!(open(&path).is_err());
         }
+    }
+
+    /// A directory on a disk that forgets what was not synced, and that may take one kind of sync for done.
+    struct Forgetful {
+        disk: ModelDisk,
+        syncs_files: bool,
+        syncs_directory: bool,
+    }
+
+    struct Forgotten {
+        file: std::sync::Arc<dyn DiskFile>,
+        at: u64,
+        syncs: bool,
+    }
+
+    impl Door for Forgetful {
+        fn create(&self, name: &str) -> io::Result<Box<dyn Output>> {
+            let file = Disk::create(&self.disk, name)?;
+            Ok(Box::new(Forgotten { file, at: 0, syncs: self.syncs_files }))
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.disk.unlink(name)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            if self.syncs_directory { self.disk.sync_directory() } else { Ok(()) }
+        }
+    }
+
+    impl Write for Forgotten {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.file.append(self.at, octets)?;
+            self.at += octets.len() as u64;
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Output for Forgotten {
+        fn sync(&mut self) -> io::Result<()> {
+            if self.syncs { self.file.sync() } else { Ok(()) }
+        }
+    }
+
+    /// Whether a message that was dropped is there, whole, in every state that a crash may leave.
+    fn survives_crashes(syncs_files: bool, syncs_directory: bool) -> bool {
+        let forgetful = Forgetful { disk: ModelDisk::default(), syncs_files, syncs_directory };
+        let message = "Subject: x\r\n\r\n".to_owned() + &"words\r\n".repeat(100);
+        let name = write_into(&forgetful, &LIMITS, &request(), &mut message.as_bytes()).unwrap();
+        let history = forgetful.disk.history();
+        let mut chance = Chance(1);
+        (0..200).all(|_| {
+            let mut files = after_crash(&history, history.len(), &mut chance);
+            let Some(octets) = files.remove(&name) else { return false };
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&octets).unwrap();
+            let mut read = String::new();
+            let whole = Dropped::open(file).is_ok_and(|mut file| file.read_to_string(&mut read).is_ok());
+            whole && read == message
+        })
+    }
+
+    #[test]
+    fn what_was_dropped_survives_a_crash_and_would_not_without_either_sync() {
+        assert!(survives_crashes(true, true));
+        assert!(!survives_crashes(false, true), "the file need not be synced");
+        assert!(!survives_crashes(true, false), "the directory need not be synced");
     }
 
     #[test]
