@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mailstack_mta::message::QueueId;
 use mailstack_policy::{Address, Client, ReversePath};
 use mailstack_schema::host::Role;
 
@@ -209,6 +210,36 @@ pub struct Change {
 pub enum QueueCommand {
     /// List the messages
     List {
+        /// At most so many
+        #[arg(long, value_name = "N")]
+        limit: Option<u64>,
+        /// Only those behind this one
+        #[arg(long, value_name = "ID")]
+        after: Option<QueueId>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read all of the queue, and say what is damaged
+    Verify {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the queue of an MTA that is stopped into a directory, as RFC 5322 files with their envelopes
+    Export {
+        /// The directory: a new one, or an empty one
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take an export into the queue of an MTA that is stopped: all of it, or nothing
+    Import {
+        /// The directory of the export
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -9,6 +9,7 @@ use mailstack_deploy::generation::StoreError;
 use mailstack_deploy::m4::M4Error;
 use mailstack_mta::control::ControlError;
 use mailstack_mta::run::RunError;
+use mailstack_mta::spool::transfer::TransferError;
 
 use crate::declaration::{Declaration, Invalid};
 
@@ -31,6 +32,8 @@ pub enum Failure {
     Activation(ActivationError),
     /// The running MTA did not answer.
     Control(ControlError),
+    /// The queue as it lies on the disk.
+    Transfer(Box<TransferError>),
     /// The MTA did not run.
     Run(Box<RunError>),
     /// No generation was ever live here.
@@ -82,6 +85,12 @@ impl From<ActivationError> for Failure {
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         Self::Control(error)
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(Box::new(error))
     }
 }
 

@@ -8,6 +8,7 @@ mod plan;
 mod queue;
 mod resolved;
 mod run;
+mod spool;
 mod status;
 mod trace;
 
@@ -47,8 +48,17 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
             run::run(&host()?, config, exit_when_idle, detached)
         }
         Command::Stop { wait } => activate::stop(&host()?, wait),
-        Command::Queue { command: QueueCommand::List { json } } => queue::list(&host()?, json),
-        Command::Queue { command: QueueCommand::Flush } => queue::flush(&host()?),
+        Command::Queue { command } => queue(&host()?, command),
+    }
+}
+
+fn queue(host: &HostTree, command: QueueCommand) -> Result<Exit, Failure> {
+    match command {
+        QueueCommand::List { limit, after, json } => queue::list(host, after, limit, json),
+        QueueCommand::Flush => queue::flush(host),
+        QueueCommand::Verify { json } => spool::verify(host, json),
+        QueueCommand::Export { directory, json } => spool::export(host, &directory, json),
+        QueueCommand::Import { directory, json } => spool::import(host, &directory, json),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 use anstream::{eprint, eprintln, stdout};
 use mailstack_mta::control::{Client, Entry, EntryRecipient, Item};
 use mailstack_mta::host::Root;
+use mailstack_mta::message::QueueId;
 use mailstack_mta::spool::Standing;
 use mailstack_mta::submission::drop;
 
@@ -13,10 +14,15 @@ use crate::failure::Failure;
 use crate::host::HostTree;
 use crate::table::{table, time};
 
-/// Lists the queue.
-pub fn list(host: &HostTree, json: bool) -> Result<Exit, Failure> {
+/// Lists the queue: what is behind `after`, at most `limit` messages.
+pub fn list(
+    host: &HostTree,
+    after: Option<QueueId>,
+    limit: Option<u64>,
+    json: bool,
+) -> Result<Exit, Failure> {
     let entries = match connect(host) {
-        Ok(client) => client.queue_list(None, None)?,
+        Ok(client) => client.queue_list(after, limit)?,
         Err(failure) => {
             // What was handed in since waits there.
             if !json {
@@ -57,11 +63,20 @@ pub fn list(host: &HostTree, json: bool) -> Result<Exit, Failure> {
         eprint!("{}", crate::sendmail::dropped_line(waiting));
     }
     if lines.is_empty() {
-        eprintln!("{}", if is_damaged { "nothing else is in the queue" } else { "the queue is empty" });
+        eprintln!("{}", nothing(after, is_damaged));
         return Ok(Exit::Done);
     }
     lines.insert(0, ["ID", "SIZE", "ARRIVED", "FROM", "TO", "STATE"].map(str::to_owned).to_vec());
     super::print(&table(&lines))
+}
+
+/// What is said where there is nothing to list.
+fn nothing(after: Option<QueueId>, is_damaged: bool) -> String {
+    match (after, is_damaged) {
+        (Some(after), _) => format!("nothing is behind {after}"),
+        (None, true) => "nothing else is in the queue".to_owned(),
+        (None, false) => "the queue is empty".to_owned(),
+    }
 }
 
 /// Has all that waits tried now.

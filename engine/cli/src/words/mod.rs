@@ -17,6 +17,8 @@ use mailstack_deploy::generation::disk::DiskError;
 use mailstack_deploy::lock::{Holder, LockError};
 use mailstack_deploy::m4::M4Error;
 use mailstack_mta::control::ControlError;
+use mailstack_mta::spool::SpoolError;
+use mailstack_mta::spool::transfer::TransferError;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -100,6 +102,7 @@ pub fn failure(failure: &Failure) -> (String, Exit) {
         Failure::Store(error) => store(error),
         Failure::Activation(error) => activation(error),
         Failure::Control(error) => (control(error), Exit::Unable),
+        Failure::Transfer(error) => transfer(error),
         Failure::Run(error) => {
             let words = Words::new(error.to_string()).because(error.as_ref());
             let words = error.help().into_iter().fold(words, Words::help);
@@ -181,6 +184,43 @@ fn activation(error: &ActivationError) -> (Words, Exit) {
         _ => words,
     };
     (words, Exit::Unable)
+}
+
+fn transfer(error: &TransferError) -> (Words, Exit) {
+    let words = Words::new(error.to_string()).because(error);
+    match error {
+        TransferError::Spool { source: SpoolError::InUse, .. } => {
+            let why = "a message that is exported or imported while it may be delivered would arrive twice";
+            (words.note(why).help("end the MTA first: `mailstack stop`"), Exit::Unable)
+        }
+        TransferError::Spool { source: SpoolError::Full, .. } => {
+            (words.help("make room, and run the command again: it goes on where it stopped"), Exit::Unable)
+        }
+        TransferError::Spool { .. } => (words, Exit::Unable),
+        TransferError::File { source, path, .. } => {
+            let exit = match source.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => Exit::Usage,
+                _ => Exit::Unable,
+            };
+            (words.help(format!("look at {}, and run the command again", path.display())), exit)
+        }
+        TransferError::NotEmpty { .. } => (words.help("name a new or an empty directory"), Exit::Usage),
+        TransferError::Malformed { faults, count, .. } => {
+            let words = faults.iter().fold(words, |words, fault| words.note(fault.to_string()));
+            let words = match count - faults.len() {
+                0 => words,
+                more => words.note(format!("and {more} more")),
+            };
+            (words.help("correct the files or export again; README.md has the format"), Exit::Declaration)
+        }
+        TransferError::Elsewhere { path } => (
+            words.help(format!(
+                "two queues that have it would send it twice; if the other one is gone, remove {}",
+                path.join("imported.json").display()
+            )),
+            Exit::Unable,
+        ),
+    }
 }
 
 fn control(error: &ControlError) -> Words {

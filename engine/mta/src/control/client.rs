@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mailstack_runtime::Paths;
 
-use super::{ControlError, Item, Reply, Request, Status};
+use super::{ControlError, Damaged, Item, Reply, Request, Status};
 use crate::host::{Root, unix};
 use crate::message::QueueId;
 
@@ -64,6 +64,23 @@ impl Client {
     pub fn queue_list(mut self, after: Option<QueueId>, limit: Option<u64>) -> Result<Entries, ControlError> {
         self.send(&Request::QueueList { after, limit })?;
         Ok(Entries { client: self, over: false })
+    }
+
+    /// Has all of the queue read. Returns the messages that are whole, their octets, and what is damaged.
+    pub fn queue_verify(&mut self) -> Result<(u64, u64, Vec<Damaged>), ControlError> {
+        self.send(&Request::QueueVerify)?;
+        let (mut messages, mut octets, mut damaged) = (0, 0, Vec::new());
+        loop {
+            match self.receive()? {
+                Reply::Verified { messages: more, octets: of_them } => {
+                    messages += more;
+                    octets += of_them;
+                }
+                Reply::Damaged(found) => damaged.push(found),
+                Reply::Done { .. } => return Ok((messages, octets, damaged)),
+                other => return Err(unexpected(other)),
+            }
+        }
     }
 
     fn order(&mut self, request: &Request) -> Result<(), ControlError> {

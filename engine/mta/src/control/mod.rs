@@ -46,6 +46,8 @@ pub enum Request {
         #[serde(default)]
         limit: Option<u64>,
     },
+    /// Read all of the queue, and say what is damaged. Root and the MTA's own user alone may ask.
+    QueueVerify,
     /// Try now what waits.
     Flush,
     /// Look into the drop directory now.
@@ -62,6 +64,13 @@ pub enum Reply {
     Message(Entry),
     /// Something of a list that cannot be read; more lines follow.
     Damaged(Damaged),
+    /// So much of the queue was read and is whole; more lines follow.
+    Verified {
+        /// Messages.
+        messages: u64,
+        /// Their octets.
+        octets: u64,
+    },
     /// It is done; after a list, with the number of its messages.
     Done {
         /// Messages given.

@@ -151,6 +151,10 @@ async fn answer(
             Reply::Done { count: 0 }
         }
         Request::QueueList { after, limit } => return list(&desk.facts, asker, after, limit, write).await,
+        Request::QueueVerify if asker.is_operator() => return verify(&desk.facts, write).await,
+        Request::QueueVerify => {
+            Reply::Error { text: "only root and the MTA's own user may read all of the queue".to_owned() }
+        }
     };
     say(write, &reply).await
 }
@@ -187,7 +191,12 @@ async fn list(
     let limit = limit.unwrap_or(u64::MAX);
     let mut count = 0;
     while count < limit {
-        let mut listed = match facts.queue.list(after, PAGE).await {
+        // Others than operators may see few of them.
+        let page = match asker.is_operator() {
+            true => PAGE.min(usize::try_from(limit - count).unwrap_or(PAGE)),
+            false => PAGE,
+        };
+        let mut listed = match facts.queue.list(after, page).await {
             Ok(listed) => listed,
             Err(e) => return say(write, &Reply::Error { text: e.to_string() }).await,
         };
@@ -198,6 +207,31 @@ async fn list(
         count += listed.len() as u64;
         let lines = listed.into_iter().map(|listed| line(&Reply::Message(Entry::from(listed))));
         send(write, &lines.collect::<Vec<_>>().concat()).await?;
+    }
+    say(write, &Reply::Done { count }).await
+}
+
+/// Reads all of the queue as it is now; what was found to be damaged before is told first.
+async fn verify(facts: &Facts, write: &mut (impl AsyncWriteExt + Unpin)) -> std::io::Result<()> {
+    let mut known = facts.queue.unreadable();
+    let damaged = known.iter().map(|found| line(&Reply::Damaged(found.clone().into())));
+    send(write, &damaged.collect::<Vec<_>>().concat()).await?;
+    let (mut after, mut count) = (None, 0);
+    loop {
+        let found = match facts.queue.verify(after, PAGE).await {
+            Ok(found) => found,
+            Err(e) => return say(write, &Reply::Error { text: e.to_string() }).await,
+        };
+        let Some(last) = found.last else { break };
+        after = Some(last);
+        count += found.messages;
+        for unreadable in found.unreadable {
+            if !known.iter().any(|known| known.id == unreadable.id) {
+                say(write, &Reply::Damaged(unreadable.clone().into())).await?;
+                known.push(unreadable);
+            }
+        }
+        say(write, &Reply::Verified { messages: found.messages, octets: found.octets }).await?;
     }
     say(write, &Reply::Done { count }).await
 }

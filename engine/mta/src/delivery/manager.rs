@@ -24,11 +24,9 @@ use crate::bounce::{self, Action, Cause};
 use crate::event::{Event, Events, Step};
 use crate::host::Users;
 use crate::message::{Outcome, QueueId, Timestamp};
-use crate::queue::{Attempt, Destination, Dispatcher, Due, Job, Queue};
+use crate::queue::{Attempt, Destination, Dispatcher, Due, JOBS, Job, Queue};
 use crate::spool::SpoolError;
 
-/// Jobs under way at once, over all destinations.
-const MAX_JOBS: usize = 200;
 /// How long jobs under way may go on once the MTA is to stop; what is left is tried again after the next start.
 const GRACE: Duration = Duration::from_secs(20);
 /// Octets of a header that are searched for `Delivered-To:`.
@@ -66,7 +64,7 @@ pub async fn run(
         log.warn(format!("{id}: held, it cannot go on: {}", found.reason));
     }));
     let context = Arc::new(context);
-    let slots = Arc::new(Semaphore::new(MAX_JOBS));
+    let slots = Arc::new(Semaphore::new(JOBS as usize));
     let mut jobs = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {

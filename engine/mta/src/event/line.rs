@@ -30,7 +30,9 @@ fn now() -> String {
 fn priority(event: &Event) -> u8 {
     match event {
         Event::Warning { .. } | Event::DropRefused { .. } => 4,
-        Event::Refused { .. } | Event::SessionRefused { .. } | Event::Bounced(_) => 5,
+        Event::Refused { .. } | Event::SessionRefused { .. } | Event::Bounced(_) | Event::UnderWay { .. } => {
+            5
+        }
         _ => 6,
     }
 }
@@ -41,6 +43,14 @@ fn body(line: &mut String, event: &Event) -> std::fmt::Result {
         Event::Delivered(step) => attempt(line, step, "Sent"),
         Event::Deferred(step) => attempt(line, step, "Deferred"),
         Event::Bounced(step) => attempt(line, step, "Failed"),
+        Event::UnderWay { id, to } => {
+            let to = bracketed(to);
+            write!(
+                line,
+                "{id}: to={}, stat=Unknown (killed during delivery: it may arrive twice)",
+                Clean(&to)
+            )
+        }
         Event::Concluded { id } => write!(line, "{id}: done"),
         Event::DropTaken { id, file, uid } => write!(line, "{id}: drop={}, uid={uid}", Clean(file)),
         Event::DropRefused { file, reason } => {

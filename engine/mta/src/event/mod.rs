@@ -122,6 +122,13 @@ pub enum Event {
     Deferred(Step),
     /// A recipient failed for good.
     Bounced(Step),
+    /// A recipient was being delivered to when the process before was killed: the message may arrive there twice.
+    UnderWay {
+        /// The message.
+        id: QueueId,
+        /// The recipient.
+        to: Address,
+    },
     /// A message left the queue: each recipient has its final outcome.
     Concluded {
         /// The message.

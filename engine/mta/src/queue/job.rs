@@ -6,7 +6,7 @@ use super::destination::Destination;
 use super::schedule::{Behaviour, Pick};
 use super::shared::Shared;
 use crate::message::{Envelope, QueueId, Recipient};
-use crate::spool::{Body, Wait};
+use crate::spool::{Body, Delivery, Wait};
 
 /// Recipients of one message at one destination, to be tried now. Dropped without [`super::Queue::finish`], they
 /// are tried again later.
@@ -51,21 +51,30 @@ impl Job {
 pub(super) struct Ticket {
     shared: Arc<Shared>,
     pick: Pick,
+    delivery: Option<Delivery>,
     open: bool,
 }
 
 impl Ticket {
     pub fn new(shared: Arc<Shared>, pick: Pick) -> Self {
-        Self { shared, pick, open: true }
+        Self { shared, pick, delivery: None, open: true }
     }
 
     pub fn pick(&self) -> &Pick {
         &self.pick
     }
 
-    /// What was picked, for good. None: it was taken before.
-    pub fn take(&mut self) -> Option<Pick> {
-        std::mem::take(&mut self.open).then(|| self.pick.clone())
+    /// The job is handed out: from here on a next hop may have it.
+    pub fn begin(&mut self) {
+        if !self.pick.expired {
+            let delivery = self.shared.spool.begin_delivery(self.pick.id, &self.pick.recipients);
+            self.delivery = Some(delivery);
+        }
+    }
+
+    /// What was picked, for good, and the delivery that is over. None: it was taken before.
+    pub fn take(&mut self) -> Option<(Pick, Option<Delivery>)> {
+        std::mem::take(&mut self.open).then(|| (self.pick.clone(), self.delivery.take()))
     }
 }
 

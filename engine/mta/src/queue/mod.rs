@@ -32,7 +32,7 @@ use shared::Shared;
 pub type Route = Box<dyn Fn(&Address) -> Destination + Send + Sync>;
 
 /// Jobs under way at once, over all destinations.
-const JOBS: u32 = 1000;
+pub const JOBS: u32 = 200;
 /// The first wait before an outcome that the disk refused is recorded again.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest.
@@ -86,6 +86,19 @@ pub struct Finished {
     pub concluded: bool,
     /// The notice, queued.
     pub notice: Option<QueueId>,
+}
+
+/// What [`Queue::verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// The last message that was looked at.
+    pub last: Option<QueueId>,
+    /// Messages that are whole.
+    pub messages: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// What cannot be read.
+    pub unreadable: Vec<spool::Unreadable>,
 }
 
 /// A message as `queue list` shows it.
@@ -190,7 +203,12 @@ impl Queue {
             let attempts = 1 + job.attempts_before(index);
             Wait { attempts, next: self.shared.retry_at(attempts), status, diagnostic: clip(diagnostic) }
         };
-        let mut behaviour = if attempts.is_empty() { Behaviour::Untried } else { Behaviour::Answered };
+        let took_some = attempts.iter().any(|(_, attempt)| matches!(attempt, Attempt::Final(_)));
+        let mut behaviour = match attempts.is_empty() {
+            true => Behaviour::Untried,
+            false if took_some => Behaviour::Answered,
+            false => Behaviour::Reluctant,
+        };
         if job.expired {
             behaviour = Behaviour::Untried;
         }
@@ -248,15 +266,14 @@ impl Queue {
 
     /// Makes everything that waits due now, except what is held. What is being tried is not tried twice.
     pub fn flush(&self) {
-        let now = self.shared.now();
-        self.shared.state().schedule.flush(now);
+        self.shared.flush();
         self.shared.wake.notify_one();
     }
 
     /// Names the one who is told of each message that is set aside from here on, because it cannot be read or its
     /// outcome cannot be recorded. The first one named stays.
     pub fn tell(&self, listener: Listener) {
-        let _ = self.shared.listener.set(listener);
+        self.shared.listen(listener);
     }
 
     /// Messages in the queue.
@@ -267,6 +284,28 @@ impl Queue {
     /// What lies in the spool and cannot be read, as found at the start and since. It is held, not removed.
     pub fn unreadable(&self) -> Vec<spool::Unreadable> {
         self.shared.state().unreadable.clone()
+    }
+
+    /// Reads all of the messages behind `after`, at most `limit` of them. Returns the last name (None: there are no
+    /// more), the messages that are whole, their octets, and what is wrong with others.
+    pub async fn verify(&self, after: Option<QueueId>, limit: usize) -> Result<Verified, SpoolError> {
+        let spool = self.shared.spool.clone();
+        let read = move || {
+            let mut verified = Verified::default();
+            for id in spool.ids_after(after, limit) {
+                verified.last = Some(id);
+                match spool.check(id) {
+                    Some(Ok(octets)) => {
+                        verified.messages += 1;
+                        verified.octets += octets;
+                    }
+                    Some(Err(found)) => verified.unreadable.push(found),
+                    None => {}
+                }
+            }
+            verified
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| SpoolError::Closed)
     }
 
     /// The messages in the order of their arrival, at most `limit` from the first behind `after`. What cannot be

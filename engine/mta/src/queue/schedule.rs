@@ -3,13 +3,16 @@
 //! Owns: time, as an argument. Pure: holds no octet of a message, sees no clock and no randomness of its own.
 //! Must not know a spool.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::destination::Destination;
 use crate::message::{QueueId, Timestamp};
 
 /// Jobs at once to a destination that was not talked to yet; grows with each that it takes.
 const FIRST_WINDOW: u32 = 4;
+/// A destination that has jobs gets another while it has less than one part in so many of those that are left: what
+/// is slow can then not take them all.
+const SHARE: u32 = 4;
 /// The highest power of two that a back-off grows by.
 const MAX_DOUBLINGS: u32 = 30;
 
@@ -83,8 +86,10 @@ pub enum Ending {
 /// How the destination behaved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// It answered.
+    /// It took something, or said that it never will.
     Answered,
+    /// It answered, and took nothing for now: it broke off, was too slow, or asked for patience.
+    Reluctant,
     /// Nobody there could be talked to.
     Unreachable,
     /// Nothing was tried.
@@ -101,7 +106,7 @@ pub struct Schedule {
     vacant: Vec<usize>,
     /// Destinations with something due and room for it, in the order of their turns.
     turns: VecDeque<usize>,
-    timers: BTreeMap<Timestamp, BTreeSet<Timer>>,
+    timers: BTreeSet<(Timestamp, Timer)>,
     expired: VecDeque<QueueId>,
     jobs: u32,
 }
@@ -184,7 +189,7 @@ impl Schedule {
             slots: Vec::new(),
             vacant: Vec::new(),
             turns: VecDeque::new(),
-            timers: BTreeMap::new(),
+            timers: BTreeSet::new(),
             expired: VecDeque::new(),
             jobs: 0,
         }
@@ -237,7 +242,7 @@ impl Schedule {
     }
 
     fn timer(&mut self, at: Timestamp, timer: Timer) {
-        self.timers.entry(at).or_default().insert(timer);
+        self.timers.insert((at, timer));
     }
 
     fn wait(&mut self, now: Timestamp, id: QueueId, slot: usize, next: Timestamp) {
@@ -275,7 +280,12 @@ impl Schedule {
                 return Some(pick);
             }
         }
-        while let Some(number) = self.turns.pop_front() {
+        for _ in 0..self.turns.len() {
+            let Some(number) = self.turns.pop_front() else { break };
+            if !self.has_share(number) {
+                self.turns.push_back(number);
+                continue;
+            }
             self.slots[number].has_turn = false;
             if let Some(pick) = self.pick_from(now, number) {
                 self.give_turn(now, number);
@@ -285,21 +295,25 @@ impl Schedule {
         None
     }
 
+    fn has_share(&self, number: usize) -> bool {
+        let active = self.slots[number].active;
+        active == 0 || active.saturating_mul(SHARE) < self.settings.jobs.saturating_sub(self.jobs)
+    }
+
     /// Returns when [`Schedule::next`] may have something without anything else happening.
     pub fn wakes_at(&self) -> Option<Timestamp> {
-        self.timers.keys().next().copied()
+        self.timers.first().map(|(at, _)| *at)
     }
 
     fn fire(&mut self, now: Timestamp) {
-        while let Some(entry) = self.timers.first_entry()
-            && *entry.key() <= now
+        while let Some((at, timer)) = self.timers.first().copied()
+            && at <= now
         {
-            for timer in entry.remove() {
-                match timer {
-                    Timer::Retry(id, slot) => self.make_due(now, id, slot),
-                    Timer::Expiry(id) => self.expired.push_back(id),
-                    Timer::Probe(slot) => self.give_turn(now, slot),
-                }
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Retry(id, slot) => self.make_due(now, id, slot),
+                Timer::Expiry(id) => self.expired.push_back(id),
+                Timer::Probe(slot) => self.give_turn(now, slot),
             }
         }
     }
@@ -388,6 +402,10 @@ impl Schedule {
                 slot.failures = 0;
                 slot.window = (slot.window + 1).min(settings.per_destination).max(1);
             }
+            Behaviour::Reluctant => {
+                slot.failures = 0;
+                slot.window = (slot.window / 2).max(1);
+            }
             // Others that were under way when it closed say nothing new.
             Behaviour::Unreachable if slot.closed_until <= now => {
                 slot.failures += 1;
@@ -442,12 +460,7 @@ impl Schedule {
     }
 
     fn cancel(&mut self, at: Timestamp, timer: Timer) {
-        if let Some(timers) = self.timers.get_mut(&at) {
-            timers.remove(&timer);
-            if timers.is_empty() {
-                self.timers.remove(&at);
-            }
-        }
+        self.timers.remove(&(at, timer));
     }
 
     fn expire_if_old(&mut self, now: Timestamp, id: QueueId) {
@@ -492,15 +505,12 @@ impl Schedule {
                     continue;
                 }
                 if waiting.next > now {
-                    self.timers
-                        .get_mut(&waiting.next)
-                        .map(|set| set.remove(&Timer::Retry(*id, waiting.slot)));
+                    self.timers.remove(&(waiting.next, Timer::Retry(*id, waiting.slot)));
                 }
                 waiting.next = waiting.next.min(now);
                 due.insert((*id, waiting.slot));
             }
         }
-        self.timers.retain(|_, set| !set.is_empty());
         for (id, slot) in due {
             self.make_due(now, id, slot);
         }

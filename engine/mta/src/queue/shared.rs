@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
@@ -20,6 +20,11 @@ pub type Listener = Box<dyn Fn(&Unreadable) + Send + Sync>;
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Messages that are scheduled before the queue is open. The rest follows while the first are delivered.
+const AT_ONCE: usize = 5000;
+/// Messages that are scheduled between two looks whether the queue still is.
+const PAGE: usize = 1000;
 
 /// Envelopes kept for their first attempt; what is beyond is read back.
 const FRESH: usize = 4096;
@@ -49,12 +54,24 @@ pub(super) struct State {
     fresh: HashMap<QueueId, (Arc<Envelope>, Option<Body>)>,
     /// What was found to be unreadable, at the start and since.
     pub unreadable: Vec<Unreadable>,
+    /// Of these the first ones were told of when the queue was opened.
+    told: usize,
+    /// Messages from before the start are still being scheduled.
+    loading: bool,
+    /// A flush was asked for meanwhile: those that follow are due at once.
+    flushed: bool,
 }
 
 impl Shared {
     pub fn new(spool: Spool, settings: Settings, route: Route, clock: Clock) -> Self {
-        let state =
-            State { schedule: Schedule::new(settings), fresh: HashMap::new(), unreadable: Vec::new() };
+        let state = State {
+            schedule: Schedule::new(settings),
+            fresh: HashMap::new(),
+            unreadable: Vec::new(),
+            told: 0,
+            loading: false,
+            flushed: false,
+        };
         let random = (RandomState::new(), AtomicU64::new(0));
         let (wake, listener) = (Notify::new(), OnceLock::new());
         Self { spool, wake, route, clock, random, state: Mutex::new(state), listener }
@@ -84,22 +101,85 @@ impl Shared {
         self.state().schedule.retry_at(now, attempts, random)
     }
 
-    /// Schedules all that the spool holds.
-    pub fn take_up(&self, recovery: &mut Recovery) {
-        for id in self.spool.ids() {
-            match self.spool.message(id) {
-                Ok(stored) => self.schedule(stored),
-                Err(error) => recovery.unreadable.push(Unreadable::message(id, &error)),
+    /// Schedules what the spool holds: the oldest at once, the rest on a thread of its own.
+    pub fn take_up(self: &Arc<Self>, recovery: &mut Recovery) {
+        let last = self.spool.last_id();
+        let (after, found) = self.load(None, last, AT_ONCE);
+        recovery.unreadable.extend(found);
+        let mut state = self.state();
+        state.unreadable = recovery.unreadable.clone();
+        state.told = state.unreadable.len();
+        state.loading = after < last;
+        let loading = state.loading;
+        drop(state);
+        if loading {
+            let shared = Arc::downgrade(self);
+            let follow = move || follow(&shared, after, last);
+            if std::thread::Builder::new().name("take-up".to_owned()).spawn(follow).is_err() {
+                // No thread to be had: then the start takes longer.
+                let (_, found) = self.load(after, last, usize::MAX);
+                found.into_iter().for_each(|found| self.tell_of(found));
+                self.state().loading = false;
             }
         }
-        self.state().unreadable = recovery.unreadable.clone();
+    }
+
+    /// Schedules at most `count` messages behind `after`, none behind `last`. Returns the name of the last one, and
+    /// what cannot be read.
+    fn load(
+        &self,
+        after: Option<QueueId>,
+        last: Option<QueueId>,
+        count: usize,
+    ) -> (Option<QueueId>, Vec<Unreadable>) {
+        let (mut reached, mut unreadable) = (after, Vec::new());
+        let ids = self.spool.ids_after(after, count);
+        for id in ids.into_iter().take_while(|id| Some(*id) <= last) {
+            reached = Some(id);
+            match self.spool.message(id) {
+                Ok(stored) => self.schedule(stored),
+                Err(SpoolError::Unknown(_)) => {}
+                Err(error) => unreadable.push(Unreadable::message(id, &error)),
+            }
+        }
+        (if reached == after { last } else { reached }, unreadable)
+    }
+
+    /// Makes all that waits due, what is not scheduled yet too.
+    pub fn flush(&self) {
+        let now = self.now();
+        let mut state = self.state();
+        state.flushed |= state.loading;
+        state.schedule.flush(now);
     }
 
     fn schedule(&self, stored: Stored) {
-        let entering = self.entering(&stored);
+        let mut entering = self.entering(&stored);
         let now = self.now();
         let (id, arrived, held) = (stored.id, stored.envelope.arrived, stored.progress.held);
-        self.state().schedule.add(now, id, arrived, held, entering);
+        let mut state = self.state();
+        if state.flushed {
+            entering.iter_mut().for_each(|one| one.next = one.next.min(now));
+        }
+        state.schedule.add(now, id, arrived, held, entering);
+    }
+
+    /// Names who is told of what cannot go on, and tells of what was found since the start.
+    pub fn listen(&self, listener: Listener) {
+        let mut state = self.state();
+        let listener = self.listener.get_or_init(|| listener);
+        state.unreadable.iter().skip(state.told).for_each(listener);
+        state.told = state.unreadable.len();
+    }
+
+    /// Keeps what cannot go on, and tells of it, now or once there is somebody to tell.
+    fn tell_of(&self, found: Unreadable) {
+        let mut state = self.state();
+        state.unreadable.push(found.clone());
+        if let Some(tell) = self.listener.get() {
+            state.told = state.unreadable.len();
+            tell(&found);
+        }
     }
 
     fn entering(&self, stored: &Stored) -> Vec<Entering> {
@@ -135,11 +215,12 @@ impl Shared {
 
     /// Makes a job of what was picked. None: it cannot be read; damaged, it is held.
     pub async fn job(self: &Arc<Self>, pick: Pick) -> Option<Job> {
-        let ticket = Ticket::new(self.clone(), pick);
+        let mut ticket = Ticket::new(self.clone(), pick);
         match self.read(ticket.pick()).await {
             Ok((envelope, body, due)) if due.len() == ticket.pick().recipients.len() => {
                 let Pick { id, destination, expired, .. } = ticket.pick().clone();
                 let size = body.size();
+                ticket.begin();
                 Some(Job { id, envelope, size, destination, recipients: due, expired, body, ticket })
             }
             // The disk may be better later; the ticket, dropped, sees to that.
@@ -164,11 +245,8 @@ impl Shared {
         if state.unreadable.iter().any(|known| known.id == Some(id)) {
             return;
         }
-        state.unreadable.push(found.clone());
         drop(state);
-        if let Some(tell) = self.listener.get() {
-            tell(&found);
-        }
+        self.tell_of(found);
     }
 
     async fn read(self: &Arc<Self>, pick: &Pick) -> Result<(Arc<Envelope>, Body, Vec<Due>), SpoolError> {
@@ -192,8 +270,12 @@ impl Shared {
 
     /// Takes a job back whose outcome is recorded. Returns whether the message is concluded.
     pub fn end(&self, mut job: Job, endings: &[(u32, Ending)], behaviour: Behaviour) -> bool {
-        let Some(pick) = job.ticket.take() else { return false };
-        self.give_back(&pick, endings, behaviour)
+        let Some((pick, delivery)) = job.ticket.take() else { return false };
+        let concluded = self.give_back(&pick, endings, behaviour);
+        if let Some(delivery) = delivery {
+            self.spool.end_delivery(delivery, concluded);
+        }
+        concluded
     }
 
     pub fn give_back(&self, pick: &Pick, endings: &[(u32, Ending)], behaviour: Behaviour) -> bool {
@@ -206,6 +288,20 @@ impl Shared {
             state.fresh.remove(&pick.id);
         }
         concluded
+    }
+}
+
+/// Schedules what [`Shared::take_up`] left, for as long as there is a queue.
+fn follow(shared: &Weak<Shared>, mut after: Option<QueueId>, last: Option<QueueId>) {
+    while after < last {
+        let Some(shared) = shared.upgrade() else { return };
+        let (reached, found) = shared.load(after, last, PAGE);
+        found.into_iter().for_each(|found| shared.tell_of(found));
+        after = reached;
+        shared.wake.notify_one();
+    }
+    if let Some(shared) = shared.upgrade() {
+        shared.state().loading = false;
     }
 }
 

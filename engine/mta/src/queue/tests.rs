@@ -90,6 +90,52 @@ async fn a_deferral_waits_is_listed_and_survives_a_restart() {
     assert_eq!(job.body.beginning(100).await.unwrap(), b"hello\r\n");
 }
 
+/// What a start names, once the process before was killed.
+fn named(disk: &ModelDisk) -> Vec<(QueueId, usize)> {
+    let (_, _, recovery) = open(&ModelDisk::of(disk.files()));
+    recovery.under_way.into_iter().map(|one| (one.id, one.recipients.len())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_under_way_when_it_was_killed_is_named_and_nothing_else() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    let id = send(&queue, 3, b"hello\r\n").await;
+    assert_eq!(named(&disk), []);
+    let job = next(&mut dispatcher).await;
+    assert_eq!(named(&disk), [(id, 3)]);
+    // What was recorded by then cannot arrive twice.
+    queue.finish(job, vec![(0, delivered()), (1, deferred()), (2, deferred())], None).await.unwrap();
+    assert_eq!(named(&disk), []);
+    queue.flush();
+    let job = next(&mut dispatcher).await;
+    assert_eq!(named(&disk), [(id, 2)]);
+    queue.finish(job, vec![(1, delivered()), (2, delivered())], None).await.unwrap();
+    assert_eq!(named(&disk), []);
+    // Broken off, a next hop may have it: it stays named until something else is.
+    send(&queue, 1, b"hello\r\n").await;
+    drop(next(&mut dispatcher).await);
+    assert_eq!(named(&disk).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_start_leaves_for_later_is_delivered_and_flushed_too() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    let count = 6000;
+    for _ in 0..count {
+        send(&queue, 1, b"hello\r\n").await;
+    }
+    let (_, queue, mut again) = reopen(&disk);
+    queue.flush();
+    drop(dispatcher.next().await);
+    for _ in 0..count {
+        let job = next(&mut again).await;
+        queue.finish(job, vec![(0, delivered())], None).await.unwrap();
+    }
+    assert_eq!(queue.count(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_flushes_at_once_deliver_once() {
     let disk = ModelDisk::default();

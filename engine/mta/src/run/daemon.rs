@@ -25,6 +25,7 @@ use crate::host::Users;
 use crate::message::Timestamp;
 use crate::queue::{Destination, Dispatcher, Queue, Route};
 use crate::server::{Parts, Server, Sockets};
+use crate::spool::{UnderWay, Unreadable};
 
 /// How long sessions may go on once the daemon is to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -100,12 +101,33 @@ impl Daemon {
             let torn = recovery.torn;
             self.events.warn(format!("queue: {torn} octets at its end were not committed, and are cut off"));
         }
-        for unreadable in recovery.unreadable {
-            let (file, offset, reason) = (unreadable.file, unreadable.offset, unreadable.reason);
+        for unreadable in &recovery.unreadable {
+            let Unreadable { file, offset, reason, .. } = unreadable;
             self.events
                 .warn(format!("queue: {file} cannot be read at octet {offset}: {reason}; it stays there"));
         }
+        self.tell_of_repeats(&recovery.under_way, recovery.went_down);
         Ok((queue, dispatcher))
+    }
+
+    /// Names what may arrive twice since the process before was killed, and counts it.
+    fn tell_of_repeats(&self, under_way: &[UnderWay], went_down: bool) {
+        for UnderWay { id, recipients } in under_way {
+            for to in recipients {
+                self.events.emit(Event::UnderWay { id: *id, to: to.clone() });
+            }
+        }
+        let count: usize = under_way.iter().map(|one| one.recipients.len()).sum();
+        let others = match went_down {
+            true => " as far as it was on the disk when the machine went down",
+            false => "",
+        };
+        if count > 0 || went_down {
+            self.events.warn(format!(
+                "queue: {count} recipients were being delivered to when mailstack was killed{others}: they may get \
+                 a second copy"
+            ));
+        }
     }
 
     fn router(&self, addresses: Vec<IpAddr>) -> Route {

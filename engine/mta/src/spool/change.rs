@@ -68,6 +68,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The state of a message whose recipients stand there.
+    pub(super) fn from_parts(standings: Vec<Standing>, held: bool) -> Self {
+        let is_fresh = standings.iter().all(|standing| *standing == Standing::Fresh);
+        Self { standings: if is_fresh { Vec::new() } else { standings }, held }
+    }
+
     /// Where a recipient stands.
     pub fn of(&self, recipient: usize) -> &Standing {
         self.standings.get(recipient).unwrap_or(&Standing::Fresh)

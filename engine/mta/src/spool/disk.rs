@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ pub trait Disk: Send + Sync {
     fn sync_directory(&self) -> io::Result<()>;
     /// Octets that may still be written.
     fn free(&self) -> io::Result<u64>;
+    /// What differs between two boots of the machine, and else does not; 0: unknown.
+    fn boot(&self) -> u128 {
+        0
+    }
 }
 
 /// One file.
@@ -54,6 +58,8 @@ pub trait DiskFile: Send + Sync {
 pub struct RealDisk {
     directory: PathBuf,
     handle: File,
+    /// Whose the directory is, where root works on the queue of another.
+    owner: Option<(u32, u32)>,
     _lock: Option<Flock<File>>,
 }
 
@@ -63,6 +69,8 @@ impl RealDisk {
     pub fn open(directory: &Path) -> io::Result<Self> {
         let segments = directory.join(SEGMENTS);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&segments)?;
+        let owner = owner(directory)?;
+        give(&File::open(&segments)?, owner)?;
         for ancestor in [Some(directory), directory.parent()].into_iter().flatten() {
             // An ancestor of others may be unreadable; its entry is then none that was made here.
             if let Ok(handle) = File::open(ancestor) {
@@ -72,8 +80,9 @@ impl RealDisk {
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
         let lock = options.open(directory.join(LOCK))?;
+        give(&lock, owner)?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
-        Ok(Self { handle: File::open(&segments)?, directory: segments, _lock: Some(lock) })
+        Ok(Self { handle: File::open(&segments)?, directory: segments, owner, _lock: Some(lock) })
     }
 
     /// Opens `directory` to read, while no writer has it open. None: there is no spool.
@@ -88,7 +97,21 @@ impl RealDisk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             file => Some(Flock::lock(file?, FlockArg::LockSharedNonblock).map_err(|(_, errno)| errno)?),
         };
-        Ok(Some(Self { directory: segments, handle, _lock: lock }))
+        Ok(Some(Self { directory: segments, handle, owner: None, _lock: lock }))
+    }
+}
+
+/// Whose a directory is, where root is at work and it is another's.
+fn owner(directory: &Path) -> io::Result<Option<(u32, u32)>> {
+    let found = fs::metadata(directory)?;
+    Ok((nix::unistd::geteuid().is_root() && found.uid() != 0).then(|| (found.uid(), found.gid())))
+}
+
+/// What root makes in the spool of another is that one's: the MTA does not run as root.
+fn give(file: &File, owner: Option<(u32, u32)>) -> io::Result<()> {
+    match owner {
+        Some((uid, gid)) => fchown(file, Some(uid), Some(gid)),
+        None => Ok(()),
     }
 }
 
@@ -96,7 +119,9 @@ impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.create_new(true).read(true).write(true).mode(0o600);
-        Ok(Arc::new(RealFile(options.open(self.directory.join(name))?)))
+        let file = options.open(self.directory.join(name))?;
+        give(&file, self.owner)?;
+        Ok(Arc::new(RealFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -129,6 +154,11 @@ impl Disk for RealDisk {
     fn free(&self) -> io::Result<u64> {
         let stat = fstatvfs(&self.handle)?;
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    fn boot(&self) -> u128 {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        u128::from_str_radix(&id.trim().replace('-', ""), 16).unwrap_or(0)
     }
 }
 

@@ -11,14 +11,15 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::body::{Body, Kept, Piece};
-use super::change::{Change, Notice, Stored};
+use super::body::{Body, Kept};
+use super::change::{Change, Notice, Standing, Stored};
 use super::disk::{Disk, RealDisk};
 use super::error::SpoolError;
-use super::index::{Claim, Entry, Index, Shared, lock};
+use super::index::{Claim, Shared, lock};
 use super::log::{Log, Op, Options, Reply};
-use super::record::{Accepted, Kind, Record, file_name};
-use super::{Recovery, Unreadable, scan};
+use super::record::{Accepted, Kind, Record};
+use super::under_way::{self, Mark, Slot, UnderWay};
+use super::{Recovery, Unreadable, read, scan};
 use crate::message::{Envelope, Outcome, QueueId};
 
 /// Octets up to which a message is one record.
@@ -38,6 +39,7 @@ pub struct Spool {
     next_id: Arc<AtomicU64>,
     held: Arc<AtomicUsize>,
     memory: usize,
+    under_way: Arc<UnderWay>,
 }
 
 impl Spool {
@@ -51,7 +53,8 @@ impl Spool {
 
     /// Opens the spool on a disk.
     pub fn on(disk: Arc<dyn Disk>, options: Options) -> Result<(Spool, Recovery), SpoolError> {
-        let (log, recovery) = Log::open(disk, options)?;
+        let (log, mut recovery) = Log::open(disk, options)?;
+        let under_way = take_over(&*log.disk, &log.index, &mut recovery);
         let (ops, received) = mpsc::channel(WAITING);
         let spool = Spool {
             ops,
@@ -59,8 +62,10 @@ impl Spool {
             next_id: log.next_id.clone(),
             held: Arc::default(),
             memory: options.memory,
+            under_way: under_way.clone(),
         };
-        let thread = thread::Builder::new().name("spool".to_owned()).spawn(move || serve(log, received));
+        let thread =
+            thread::Builder::new().name("spool".to_owned()).spawn(move || serve(log, received, &under_way));
         thread.map_err(|error| SpoolError::io("start a thread for", "the spool", error))?;
         Ok((spool, recovery))
     }
@@ -112,6 +117,25 @@ impl Spool {
         lock(&self.index).messages.range(QueueId(from)..).take(limit).map(|(id, _)| *id).collect()
     }
 
+    /// Notes that recipients of a message are about to be delivered to.
+    pub fn begin_delivery(&self, id: QueueId, recipients: &[u32]) -> Delivery {
+        let (first, last) = (recipients.iter().min(), recipients.iter().max());
+        let mark = first.zip(last).map(|(&first, &last)| Mark { id, first, last });
+        Delivery(mark.and_then(|mark| self.under_way.begin(mark)))
+    }
+
+    /// Notes that a delivery is over and recorded; `is_gone`: the message left the spool with it.
+    pub fn end_delivery(&self, Delivery(slot): Delivery, is_gone: bool) {
+        if let Some(slot) = slot {
+            self.under_way.end(slot, is_gone);
+        }
+    }
+
+    /// The last name that is queued.
+    pub fn last_id(&self) -> Option<QueueId> {
+        lock(&self.index).messages.last_key_value().map(|(id, _)| *id)
+    }
+
     /// Messages in the spool.
     pub fn count(&self) -> usize {
         lock(&self.index).messages.len()
@@ -120,23 +144,19 @@ impl Spool {
     /// Reads a message without its body. May block on the disk.
     /// Errors: [`SpoolError::Unknown`], [`SpoolError::Damaged`], [`SpoolError::Io`].
     pub fn message(&self, id: QueueId) -> Result<Stored, SpoolError> {
-        stored(&self.index, id)
+        read::stored(&self.index, id)
     }
 
     /// The octets of a message; stays readable when the message leaves the spool meanwhile.
     /// Errors: [`SpoolError::Unknown`].
     pub fn body(&self, id: QueueId) -> Result<Body, SpoolError> {
-        let index = lock(&self.index);
-        let entry = index.messages.get(&id).ok_or(SpoolError::Unknown(id))?;
-        let extents = if entry.chunks.is_empty() { std::slice::from_ref(&entry.base) } else { &entry.chunks };
-        let piece = |extent: &super::record::Extent| {
-            let segment = index.segments.get(&extent.segment);
-            let file = segment.map(|segment| segment.file.clone());
-            let file = file.ok_or(SpoolError::Damaged(id, extent.place()))?;
-            Ok(Piece { file, place: extent.place() })
-        };
-        let pieces: Result<Vec<Piece>, SpoolError> = extents.iter().map(piece).collect();
-        Ok(Body::stored(id, entry.size, pieces?))
+        read::body(&self.index, id)
+    }
+
+    /// Reads all of a message, and returns its octets, or what is wrong with it. None: it left the spool meanwhile.
+    /// May block on the disk.
+    pub fn check(&self, id: QueueId) -> Option<Result<u64, Unreadable>> {
+        read::check(&self.index, id)
     }
 
     fn next_id(&self) -> QueueId {
@@ -150,8 +170,39 @@ impl Spool {
     }
 }
 
+/// A delivery that is under way. Dropped without [`Spool::end_delivery`] it stays noted: a next hop may have taken it.
+#[derive(Debug)]
+pub struct Delivery(Option<Slot>);
+
+/// Says what was under way, and notes it anew from here on.
+fn take_over(disk: &dyn Disk, index: &Shared, recovery: &mut Recovery) -> Arc<UnderWay> {
+    match UnderWay::open(disk) {
+        Ok((under_way, left)) => {
+            recovery.went_down = left.went_down;
+            recovery.under_way = left.marks.iter().filter_map(|mark| named(index, mark)).collect();
+            Arc::new(under_way)
+        }
+        Err(error) => {
+            let reason = format!("what may arrive twice after a crash cannot be noted: {error}");
+            let file = under_way::FILE.to_owned();
+            recovery.unreadable.push(Unreadable { file, offset: 0, id: None, reason });
+            Arc::new(UnderWay::none())
+        }
+    }
+}
+
+/// The recipients of a mark that are still to be delivered to. None: there are none.
+fn named(index: &Shared, mark: &Mark) -> Option<super::UnderWay> {
+    let Stored { id, envelope, progress, .. } = read::stored(index, mark.id).ok()?;
+    let open = |at: &usize| *progress.of(*at) != Standing::Done;
+    let last = envelope.recipients.len().min(mark.last as usize + 1);
+    let recipients = (mark.first as usize..last).filter(open);
+    let recipients: Vec<_> = recipients.map(|at| envelope.recipients[at].address.clone()).collect();
+    (!recipients.is_empty()).then_some(super::UnderWay { id, recipients })
+}
+
 /// The committer: takes what waits, as one batch.
-fn serve(mut log: Log, mut ops: mpsc::Receiver<Op>) {
+fn serve(mut log: Log, mut ops: mpsc::Receiver<Op>, under_way: &UnderWay) {
     while let Some(first) = ops.blocking_recv() {
         let mut octets = weight(&first);
         let mut batch = vec![first];
@@ -166,6 +217,7 @@ fn serve(mut log: Log, mut ops: mpsc::Receiver<Op>) {
     }
     // Deferrals that no commit came after.
     let _ = log.sync();
+    under_way.close();
 }
 
 fn weight(op: &Op) -> usize {
@@ -233,8 +285,7 @@ impl Incoming {
         }
         let chunks = self.claims.iter().map(|claim| claim.extent).collect();
         let recipients = envelope.recipients.len() as u32;
-        let accepted =
-            Accepted { envelope, size: self.size, chunks, progress: None, from: None, concludes: None };
+        let accepted = Accepted::new(envelope, self.size, chunks);
         let body = mem::take(&mut self.pending);
         let kept = if self.claims.is_empty() { self.keep(&body) } else { None };
         let record = Record::described(Kind::Accept, id, &accepted, body)?.with_recipients(recipients);
@@ -248,21 +299,6 @@ impl Incoming {
     }
 }
 
-fn stored(index: &std::sync::Mutex<Index>, id: QueueId) -> Result<Stored, SpoolError> {
-    let (entry, file) = located(&lock(index), id)?;
-    let read = scan::read_accepted(&*file, entry.base.offset);
-    let read = read.map_err(|error| SpoolError::io("read", &file_name(entry.base.segment), error))?;
-    let (_, accepted) = read.ok_or(SpoolError::Damaged(id, entry.base.place()))?;
-    Ok(Stored { id, envelope: accepted.envelope, size: entry.size, progress: entry.progress })
-}
-
-fn located(index: &Index, id: QueueId) -> Result<(Entry, Arc<dyn super::disk::DiskFile>), SpoolError> {
-    let entry = index.messages.get(&id).ok_or(SpoolError::Unknown(id))?.clone();
-    let segment = index.segments.get(&entry.base.segment);
-    let segment = segment.ok_or(SpoolError::Damaged(id, entry.base.place()))?;
-    Ok((entry, segment.file.clone()))
-}
-
 /// What lies in a spool that nobody has open: the messages, and what cannot be read. Nothing is changed.
 /// Errors: [`SpoolError::InUse`], [`SpoolError::Io`], [`SpoolError::Version`].
 pub fn inspect(directory: &Path) -> Result<(Vec<Stored>, Recovery), SpoolError> {
@@ -274,7 +310,8 @@ pub fn inspect(directory: &Path) -> Result<(Vec<Stored>, Recovery), SpoolError> 
     let index = std::sync::Mutex::new(scan.index);
     let unreadable = &mut scan.recovery.unreadable;
     // One that cannot be read hides no other.
-    let read = |id| stored(&index, id).map_err(|error| unreadable.push(Unreadable::message(id, &error))).ok();
+    let read =
+        |id| read::stored(&index, id).map_err(|error| unreadable.push(Unreadable::message(id, &error))).ok();
     let messages = ids.into_iter().filter_map(read).collect();
     Ok((messages, scan.recovery))
 }

@@ -11,6 +11,9 @@ use super::disk::DiskFile;
 use super::record::{Accepted, Changed, Extent};
 use crate::message::QueueId;
 
+/// A sealed segment is copied when what lives in it is at most one part in so many.
+const SPARSE: u64 = 4;
+
 /// A queued message.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -58,6 +61,13 @@ impl Segment {
             seals: None,
             unlinked: false,
         }
+    }
+}
+
+impl Segment {
+    /// Whether little of it is needed: it is copied, or not even that, to have the rest back.
+    pub fn is_sparse(&self) -> bool {
+        (self.live + self.outcomes) * SPARSE <= self.len
     }
 }
 
@@ -134,6 +144,17 @@ impl Index {
             && let Some(segment) = self.segments.get_mut(&segment)
         {
             segment.moved_from.insert(from);
+        }
+    }
+
+    /// Segments that are gone need not be outlived any more; nor are outcomes kept for their sake.
+    pub fn forgive(&mut self) {
+        let there: BTreeSet<u32> = self.segments.keys().copied().collect();
+        for segment in self.segments.values_mut() {
+            segment.outlives.retain(|other| there.contains(other));
+            if segment.outlives.is_empty() {
+                segment.outcomes = 0;
+            }
         }
     }
 

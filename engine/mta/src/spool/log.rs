@@ -100,12 +100,15 @@ pub(super) struct Log {
     pub head: Option<Head>,
     /// The head when space was last looked for.
     pub tidied: u32,
+    /// The disk was too full for something since.
+    pub pressed: bool,
 }
 
 impl Log {
     /// Writes a batch, syncs where one of it asks for it, and answers all of it.
     pub fn commit(&mut self, batch: Vec<Op>) {
         let room = self.room(&batch);
+        self.pressed |= matches!(room, Err(SpoolError::Full));
         let batch: Vec<Prepared> = batch.into_iter().filter_map(|op| self.prepare(op, &room)).collect();
         if batch.is_empty() {
             return;
@@ -128,6 +131,11 @@ impl Log {
             Ok(_) => Ok(()),
             Err(error) => Err(SpoolError::io("measure", "segments", error)),
         }
+    }
+
+    /// Whether there is room for messages again.
+    pub fn has_room(&self) -> bool {
+        self.disk.free().is_ok_and(|free| free >= self.options.reserve)
     }
 
     fn prepare(&self, op: Op, room: &Result<(), SpoolError>) -> Option<Prepared> {
@@ -194,13 +202,10 @@ impl Log {
             Ok(changed) => (Some(changed), Ok(notice.octets)),
             Err(error) => (None, Err(error)),
         };
+        let size = octets.as_ref().map_or(0, |octets| octets.len() as u64);
         let accepted = Accepted {
-            size: octets.as_ref().map_or(0, |octets| octets.len() as u64),
-            envelope: notice.envelope,
-            chunks: Vec::new(),
-            progress: None,
-            from: None,
             concludes: changed.map(|changed| (about, changed)),
+            ..Accepted::new(notice.envelope, size, Vec::new())
         };
         (octets, accepted)
     }
@@ -254,10 +259,37 @@ impl Log {
             segment.len = head.synced;
         }
         self.last = (head.number, head.synced);
-        // What cannot be cut is voided by the header of the next segment, which outlives this one.
-        let cut = head.file.truncate(head.synced).and_then(|()| head.file.sync());
-        self.voided = cut.is_err();
-        SpoolError::io(operation, &file_name(head.number), error)
+        // The header of the next segment, which outlives this one, says how much of it counts. The cut only spares
+        // the next start some work, so it is not synced: nothing is asked of this file any more.
+        let _ = head.file.truncate(head.synced);
+        self.voided = true;
+        let error = SpoolError::io(operation, &file_name(head.number), error);
+        self.pressed |= error.is_full();
+        error
+    }
+
+    /// Gives up a head in which little lives, where space is short: only what is no head can be given back.
+    pub fn relieve(&mut self) -> Result<(), SpoolError> {
+        let Some(head) = &self.head else { return Ok(()) };
+        let number = head.number;
+        let is_worth_it = lock(&self.index).segments.get(&number).is_some_and(|segment| {
+            segment.pending == 0 && head.written > SEGMENT_HEADER && segment.is_sparse()
+        });
+        if is_worth_it {
+            self.leave_head()?;
+            self.open_head()?;
+        }
+        Ok(())
+    }
+
+    /// Seals the head, durably, before a later segment exists: so the last one alone can be torn.
+    fn leave_head(&mut self) -> Result<(), SpoolError> {
+        self.sync()?;
+        if let Some(head) = self.head.take() {
+            self.last = (head.number, head.written);
+            self.voided = false;
+        }
+        Ok(())
     }
 
     /// Opens a new head where there is none, or where the records would not fit.
@@ -266,12 +298,7 @@ impl Log {
             if head.written == SEGMENT_HEADER || head.written + octets <= self.options.segment_size {
                 return Ok(());
             }
-            // Before a later segment exists, so that the last one alone can be torn.
-            self.sync()?;
-            if let Some(head) = self.head.take() {
-                self.last = (head.number, head.written);
-                self.voided = false;
-            }
+            self.leave_head()?;
         }
         self.open_head()
     }
@@ -287,6 +314,7 @@ impl Log {
             previous: self.last.0,
             previous_len: self.last.1,
             next_id: self.next_id.load(Ordering::SeqCst),
+            voids: self.voided,
         };
         let file = match self.create(&name, &header.encode()) {
             Ok(file) => file,

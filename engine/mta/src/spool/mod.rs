@@ -10,7 +10,8 @@
 //!
 //! A segment begins with 64 octets: `MSSPOOL\n`, version u32, its number u32, the spool's name u128, the octets of
 //! the previous segment that count u64, the lowest queue id that was never given before u64, the number of the
-//! previous segment u32 (0: none), zeros, CRC u32 of the 60 octets before. It is synced, with its directory entry,
+//! previous segment u32 (0: none), an octet 1 where a write or sync of that one failed, so that it may have octets
+//! behind those that count, zeros, CRC u32 of the 60 octets before. It is synced, with its directory entry,
 //! before a record follows. The previous segment is synced before that; so only the last can be torn.
 //!
 //! A record is a frame of 36 octets, a description (JSON) and a body. The frame: kind in the low 8 bits and number
@@ -21,10 +22,13 @@
 //! 1. chunk: octets of a message's body, not described. Counts once an accept names it.
 //! 2. accept: envelope, size, and the chunks (segment, offset, length) unless the body follows.
 //! 3. change: outcomes, deferrals, holds of a message, and the segment of its own record.
-//! 4. moved: as accept, copied from a segment about to be deleted, with the state of its recipients.
+//! 4. moved: as accept, with the state of its recipients: copied from a segment about to be deleted, or imported.
 //! 5. notice: as accept, with the changes of the message that it is about: both count, or neither.
 //!
 //! The last segment counts up to the first record that is not whole: what is behind it was never acknowledged.
+//!
+//! `segments/under-way` notes, unsynced, what is being delivered: a start after a kill tells from it what may arrive
+//! twice. Nothing else depends on it; it may be removed.
 //!
 //! # What is given back
 //!
@@ -39,17 +43,22 @@ mod handle;
 mod index;
 mod log;
 mod open;
+mod read;
 mod reclaim;
 mod record;
 mod scan;
+pub mod transfer;
+mod under_way;
 
 pub use body::Body;
 pub use change::{Change, MAX_DIAGNOSTIC, Notice, Progress, Standing, Stored, Wait, clip};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{Place, SpoolError};
-pub use handle::{CHUNK, Incoming, SMALL, Spool, inspect};
+pub use handle::{CHUNK, Delivery, Incoming, SMALL, Spool, inspect};
 pub use log::Options;
 pub use record::MAX_RECORD;
+
+use mailstack_smtp::address::Address;
 
 use crate::message::QueueId;
 
@@ -62,6 +71,19 @@ pub struct Recovery {
     pub torn: u64,
     /// What is on the disk and cannot be read. It is left there.
     pub unreadable: Vec<Unreadable>,
+    /// What was being delivered when the process before was killed: it may arrive twice.
+    pub under_way: Vec<UnderWay>,
+    /// The machine went down with that process: others may have been under way too.
+    pub went_down: bool,
+}
+
+/// A message that was being delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Its name.
+    pub id: QueueId,
+    /// To whom; none of them is done.
+    pub recipients: Vec<Address>,
 }
 
 /// Something on the disk that cannot be read.

@@ -31,6 +31,7 @@ impl Log {
             last: scan.last,
             voided: false,
             tidied: 0,
+            pressed: false,
             head: None,
         };
         log.open_head()?;
@@ -50,6 +51,9 @@ impl Log {
     /// Gives space back where there is some, after the answers of a batch are out. What fails is tried again
     /// after a later batch; commits meet the same disk and tell of it.
     pub fn tidy(&mut self) {
+        if self.pressed {
+            self.pressed = self.relieve().is_err() || !self.has_room();
+        }
         let Some(head) = self.head.as_ref().map(|head| head.number) else { return };
         if head != self.tidied {
             self.tidied = head;
@@ -60,12 +64,12 @@ impl Log {
 }
 
 /// After a killed process the last segment may be in memory alone: what is read from it must be durable before
-/// anything is done about it.
+/// anything is done about it. Of a segment before it the header of the next one says how much counts, durably.
 fn settle(disk: &dyn Disk, scan: &Scan) -> Result<(), SpoolError> {
     for (number, len) in &scan.cuts {
         let file = file_of(scan, *number)?;
         let fault = |error| SpoolError::io("cut", &file_name(*number), error);
-        file.truncate(*len).and_then(|()| file.sync()).map_err(fault)?;
+        file.truncate(*len).map_err(fault)?;
     }
     if scan.last.0 != 0 {
         let file = file_of(scan, scan.last.0)?;

@@ -8,12 +8,10 @@ use std::collections::BTreeSet;
 use super::error::SpoolError;
 use super::index::{Entry, Index, lock};
 use super::log::Log;
+use super::read;
 use super::record::{Accepted, Changed, Extent, Kind, Record, file_name, read_body};
 use super::scan::{self, Kept};
 use crate::message::QueueId;
-
-/// A sealed segment is copied when what lives in it is at most one part in so many.
-const SPARSE: u64 = 4;
 
 impl Log {
     /// Deletes what may go. Errors leave everything as it was, to be tried again.
@@ -43,6 +41,7 @@ impl Log {
         for (number, _) in free {
             index.segments.remove(&number);
         }
+        index.forgive();
         Ok(true)
     }
 
@@ -79,15 +78,14 @@ impl Log {
         let head = self.head.as_ref()?.number;
         let index = lock(&self.index);
         let sparse = index.segments.iter().filter(|&(&number, segment)| {
-            let kept = segment.live + segment.outcomes;
             let is_later = segment.moved_from.iter().any(|from| index.segments.contains_key(from));
             let sealer = segment.seals.is_some_and(|other| index.segments.contains_key(&other));
             number < head
                 && segment.pending == 0
                 && !sealer
                 && !is_later
-                && kept > 0
-                && kept * SPARSE <= segment.len
+                && segment.live + segment.outcomes > 0
+                && segment.is_sparse()
         });
         sparse.min_by_key(|(_, segment)| segment.live + segment.outcomes).map(|(n, s)| (*n, s.len))
     }
@@ -126,14 +124,12 @@ impl Log {
             *chunk = self.append(&record)?;
         }
         let body = if chunks.is_empty() { self.body(id, &entry.base)? } else { Vec::new() };
-        let envelope = self.accepted(id, &entry.base)?.envelope;
+        let accepted = self.accepted(id, &entry.base)?;
         let accepted = Accepted {
-            envelope,
-            size: entry.size,
-            chunks,
             progress: Some(entry.progress.clone()),
             from: Some(entry.base.segment),
-            concludes: None,
+            imported: accepted.imported,
+            ..Accepted::new(accepted.envelope, entry.size, chunks)
         };
         let record = Record::described(Kind::Moved, id, &accepted, body)?.with_recipients(entry.recipients);
         let at = self.append(&record)?;
@@ -194,10 +190,7 @@ impl Log {
     }
 
     fn accepted(&self, id: QueueId, extent: &Extent) -> Result<Accepted, SpoolError> {
-        let file = self.file(id, extent)?;
-        let read = scan::read_accepted(&*file, extent.offset);
-        let read = read.map_err(|error| SpoolError::io("read", &file_name(extent.segment), error))?;
-        read.map(|(_, accepted)| accepted).ok_or(SpoolError::Damaged(id, extent.place()))
+        read::accepted(&*self.file(id, extent)?, id, extent)
     }
 
     fn file(

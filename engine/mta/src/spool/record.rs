@@ -32,6 +32,8 @@ pub(super) struct SegmentHeader {
     pub previous_len: u64,
     /// Every queue id given before this segment is below.
     pub next_id: u64,
+    /// The segment before has octets that do not count, or may have them again after a crash.
+    pub voids: bool,
 }
 
 impl SegmentHeader {
@@ -44,6 +46,7 @@ impl SegmentHeader {
         octets.extend_from_slice(&self.previous_len.to_le_bytes());
         octets.extend_from_slice(&self.next_id.to_le_bytes());
         octets.extend_from_slice(&self.previous.to_le_bytes());
+        octets.push(u8::from(self.voids));
         octets.resize(SEGMENT_HEADER as usize - 4, 0);
         octets.extend_from_slice(&crc32fast::hash(&octets).to_le_bytes());
         octets
@@ -66,6 +69,7 @@ impl SegmentHeader {
             previous_len: u64::from_le_bytes(number(octets, 32)?),
             next_id: u64::from_le_bytes(number(octets, 40)?),
             previous: u32::from_le_bytes(number(octets, 48)?),
+            voids: octets.get(52) == Some(&1),
         }))
     }
 }
@@ -172,6 +176,27 @@ pub(super) struct Accepted {
     /// A notice alone: what becomes of the message that it is about, in the same breath.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concludes: Option<(QueueId, Changed)>,
+    /// The export that it was taken from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedFrom>,
+}
+
+impl Accepted {
+    /// The description of a message that comes in; its body is in `chunks`, or follows.
+    pub fn new(envelope: Envelope, size: u64, chunks: Vec<Extent>) -> Self {
+        Self { envelope, size, chunks, progress: None, from: None, concludes: None, imported: None }
+    }
+}
+
+/// What a message was in another spool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ImportedFrom {
+    /// The name of that spool.
+    pub source: String,
+    /// Its name there.
+    pub id: String,
+    /// Held until its import is whole, and for nothing else.
+    pub release: bool,
 }
 
 /// The description of a change.

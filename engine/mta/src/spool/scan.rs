@@ -15,7 +15,7 @@ use super::record::{
     self, Accepted, Changed, Extent, FRAME, Frame, Kind, SEGMENT_HEADER, SegmentHeader, file_name, seed,
     segment_number,
 };
-use super::{Recovery, Unreadable};
+use super::{Recovery, Unreadable, under_way};
 use crate::message::QueueId;
 
 /// A spool as found.
@@ -64,6 +64,9 @@ impl Scan {
         let mut found = BTreeMap::new();
         let names = disk.list().map_err(|error| SpoolError::io("list", "segments", error))?;
         for name in names {
+            if name == under_way::FILE {
+                continue;
+            }
             let Some(number) = segment_number(&name) else {
                 self.unreadable(&name, 0, None, "no name of a segment");
                 continue;
@@ -148,7 +151,7 @@ impl Scan {
         self.next_id = self.next_id.max(frame.id.0.saturating_add(1));
         match (frame.kind, description) {
             (Kind::Chunk, _) => {}
-            (Kind::Accept, _) => self.index.put(frame.id, placeholder(at, frame)),
+            (Kind::Accept, _) => self.index.put(frame.id, framed(at, frame)),
             (Kind::Change, Description::Change(changed)) => self.index.change(at, frame.id, changed),
             (Kind::Moved | Kind::Notice, Description::Accept(accepted)) => {
                 let mut accepted = Accepted::clone(accepted);
@@ -173,20 +176,23 @@ impl Scan {
     /// A segment that alone says how much of the one before counts must outlive it.
     fn note_seal(&mut self, header: &SegmentHeader) {
         let previous = header.previous;
-        if self.cuts.iter().any(|&(number, _)| number == previous)
+        let is_cut = header.voids || self.cuts.iter().any(|&(number, _)| number == previous);
+        if is_cut
+            && self.index.segments.contains_key(&previous)
             && let Some(segment) = self.index.segments.get_mut(&header.number)
         {
             segment.seals = Some(previous);
         }
     }
 
-    /// Reads the descriptions of what is queued: of all that was ever accepted they are few.
+    /// Reads the descriptions of what is queued in chunks. Of the rest the frames say enough: a million descriptions
+    /// would take longer to read than mail should wait; who needs one reads it, and finds it damaged if it is.
     fn complete(&mut self) {
         let bare: Vec<(QueueId, Extent)> = self
             .index
             .messages
             .iter()
-            .filter(|(_, entry)| entry.size == u64::MAX)
+            .filter(|(_, entry)| entry.size == UNKNOWN)
             .map(|(id, entry)| (*id, entry.base))
             .collect();
         for (id, base) in bare {
@@ -221,12 +227,15 @@ impl Scan {
     }
 }
 
-/// Until it is known that the message is queued, its description is not read.
-fn placeholder(at: Extent, frame: &Frame) -> Entry {
+/// The size of a message that is in chunks, or empty, until its description is read.
+const UNKNOWN: u64 = u64::MAX;
+
+/// What the frame says of a message. Its description is not read before it is known to be queued.
+fn framed(at: Extent, frame: &Frame) -> Entry {
     Entry {
         base: at,
         recipients: frame.recipients,
-        size: u64::MAX,
+        size: if frame.body == 0 { UNKNOWN } else { u64::from(frame.body) },
         chunks: Box::default(),
         progress: Progress::default(),
     }

@@ -1,5 +1,7 @@
 use super::*;
 
+mod simulation;
+
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const SETTINGS: Settings = Settings {
@@ -97,8 +99,12 @@ fn no_more_jobs_than_a_destination_and_the_whole_may_have() {
     }
     assert_eq!(std::iter::from_fn(|| one.next(Timestamp(1))).count() as u32, SETTINGS.per_destination);
 
-    let mut few = schedule(Settings { jobs: 2, ..SETTINGS }, &messages);
+    let mut few =
+        schedule(Settings { jobs: 2, ..SETTINGS }, &[(1, "a.example"), (2, "b.example"), (3, "c.example")]);
     assert_eq!(std::iter::from_fn(|| few.next(Timestamp(0))).count(), 2);
+    // Of eight, one destination never has more than it leaves to others, four for one.
+    let mut shared = schedule(Settings { jobs: 8, ..SETTINGS }, &messages);
+    assert_eq!(std::iter::from_fn(|| shared.next(Timestamp(0))).count(), 2);
 }
 
 #[test]

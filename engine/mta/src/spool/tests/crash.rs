@@ -37,7 +37,13 @@ struct Run {
     asked: Vec<(usize, Told)>,
     /// Acknowledged: from here on it must be.
     told: Vec<(usize, Told)>,
+    /// Refused: it must not be there once a later answer was given, unless it was found at a start in between.
+    refused: BTreeMap<QueueId, (usize, usize)>,
     live: BTreeMap<QueueId, BTreeSet<u32>>,
+    /// Notices that the twin without them in one record still has to write.
+    late: Vec<(QueueId, Vec<u8>)>,
+    /// What is left out on purpose.
+    leaves_out: Option<Twin>,
     /// All that was done to the disk.
     history: Vec<Done>,
     /// Where in it space was given back, and where the spool was opened again.
@@ -57,6 +63,9 @@ impl Run {
             chance: Chance(seed | 1),
             asked: Vec::new(),
             told: Vec::new(),
+            refused: BTreeMap::new(),
+            leaves_out: None,
+            late: Vec::new(),
             live: BTreeMap::new(),
             history: Vec::new(),
             tidies: Vec::new(),
@@ -111,6 +120,11 @@ impl Run {
     fn find(&mut self) {
         let at = self.disk.operations();
         let index = lock(&self.log.index);
+        for (id, (_, until)) in &mut self.refused {
+            if index.messages.contains_key(id) {
+                *until = at.min(*until);
+            }
+        }
         let asked: Vec<Told> = self.asked.iter().map(|(_, told)| told.clone()).collect();
         for told in asked {
             match told {
@@ -157,7 +171,29 @@ impl Run {
             if wait_one(answer).is_ok() {
                 self.remember(&told);
                 self.told.push((after, told));
+            } else if let Told::Accepted { id, .. } | Told::Done { notice: Some((id, _)), .. } = told {
+                self.refused.insert(id, (after, usize::MAX));
             }
+        }
+        if self.leaves_out == Some(Twin::Seal) {
+            self.log.voided = false;
+        }
+        self.send_late_notices();
+    }
+
+    /// The twin that records an outcome first and the notice about it after that.
+    fn send_late_notices(&mut self) {
+        for (id, octets) in std::mem::take(&mut self.late) {
+            let accepted = Accepted::new(envelope(1), octets.len() as u64, Vec::new());
+            let record = Record::described(Kind::Accept, id, &accepted, octets).unwrap().with_recipients(1);
+            let (reply, answer) = oneshot::channel();
+            self.log.commit(vec![Op::Accept {
+                record,
+                accepted: Box::new(accepted),
+                claims: Vec::new(),
+                reply,
+            }]);
+            wait_one(answer).unwrap();
         }
     }
 
@@ -205,14 +241,8 @@ impl Run {
         if !whole.is_empty() && claims.len() != 2 {
             return (None, told, answer);
         }
-        let accepted = Accepted {
-            envelope: envelope(recipients),
-            size: whole.len().max(body.len()) as u64,
-            chunks: claims.iter().map(|claim: &crate::spool::index::Claim| claim.extent).collect(),
-            progress: None,
-            from: None,
-            concludes: None,
-        };
+        let chunks = claims.iter().map(|claim: &crate::spool::index::Claim| claim.extent).collect();
+        let accepted = Accepted::new(envelope(recipients), whole.len().max(body.len()) as u64, chunks);
         let record =
             Record::described(Kind::Accept, id, &accepted, body).unwrap().with_recipients(recipients);
         (Some(Op::Accept { record, accepted: Box::new(accepted), claims, reply }), told, answer)
@@ -243,6 +273,10 @@ impl Run {
         let name = QueueId(self.log.next_id.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         let octets = self.octets();
         let told = Told::Done { id, recipients: some, notice: Some((name, octets.clone())) };
+        if self.leaves_out == Some(Twin::Notice) {
+            self.late.push((name, octets));
+            return (Some(Op::Change { id, changes, durable: true, reply }), told, answer);
+        }
         let notice = Box::new(Notice { envelope: envelope(1), octets });
         (Some(Op::Notice { id: name, notice, about: id, changes, reply }), told, answer)
     }
@@ -266,6 +300,8 @@ struct Expected {
     done: BTreeMap<QueueId, BTreeSet<u32>>,
     /// Asked, so it may be done.
     may_be_done: BTreeMap<QueueId, BTreeSet<u32>>,
+    /// Refused for good.
+    refused: BTreeSet<QueueId>,
     /// What could have done which recipients of a message, and the notice that must then be there.
     causes: Vec<(QueueId, BTreeSet<u32>, Option<QueueId>)>,
 }
@@ -297,6 +333,9 @@ impl Expected {
                 }
             }
         }
+        let answered = run.told.iter().map(|(at, _)| *at).filter(|at| *at <= point).max().unwrap_or(0);
+        let is_out = |(at, until): &(usize, usize)| *at < answered && point < *until;
+        expected.refused = run.refused.iter().filter(|(_, span)| is_out(span)).map(|(id, _)| *id).collect();
         expected
     }
 
@@ -313,6 +352,9 @@ impl Expected {
             let Some((body, recipients)) = self.bodies.get(id) else {
                 return Err(format!("{id} was never sent"));
             };
+            if self.refused.contains(id) {
+                return Err(format!("{id} was refused and came back"));
+            }
             let done: BTreeSet<u32> =
                 (0..*recipients).filter(|&r| *entry.progress.of(r as usize) == Standing::Done).collect();
             let told = self.done.get(id).cloned().unwrap_or_default();
@@ -401,6 +443,15 @@ fn what_was_moved_from_two_segments_stays_concluded() {
     assert_eq!(crash_everywhere(1, seed, |seed| Run::new(seed).go(40, true)), Ok(()));
 }
 
+/// What is left out of an order of records, and the mail that it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Twin {
+    /// What says that the end of a segment whose write or sync failed does not count.
+    Seal,
+    /// The notice in the record of the outcome that it tells of.
+    Notice,
+}
+
 /// Each sync that the spool does, and the mail that would be lost without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
@@ -447,13 +498,18 @@ impl Run {
 }
 
 fn lost_without(which: Which) {
-    let result = crash_everywhere(20_000, 1, |seed| {
+    lost_by(&format!("{which:?}"), |seed| {
         let mut run = Run::new(seed).go(60, false);
         run.without(which);
         run
     });
+}
+
+/// Shows that a crash of this work loses something, and says what.
+fn lost_by(which: &str, workload: impl Fn(u64) -> Run) {
+    let result = crash_everywhere(20_000, 1, workload);
     let said = result.expect_err("nothing was lost without it");
-    println!("{which:?}: {said}");
+    println!("{which}: {said}");
 }
 
 #[test]
@@ -484,6 +540,22 @@ fn without_the_sync_of_a_copy_mail_is_lost() {
 #[test]
 fn without_the_sync_at_recovery_mail_is_lost() {
     lost_without(Which::Recovery);
+}
+
+fn leaving_out(twin: Twin, seed: u64) -> Run {
+    let mut run = Run::new(seed);
+    run.leaves_out = Some(twin);
+    run
+}
+
+#[test]
+fn without_the_seal_of_a_failed_segment_what_was_refused_comes_back() {
+    lost_by("seal", |seed| leaving_out(Twin::Seal, seed).go(60, true));
+}
+
+#[test]
+fn without_the_notice_in_the_record_of_the_outcome_nobody_is_told() {
+    lost_by("notice", |seed| leaving_out(Twin::Notice, seed).go(60, false));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The spool on a disk that forgets, and on the real one.
 
 mod crash;
+mod faults;
+mod group;
 pub mod model;
 mod usage;
 

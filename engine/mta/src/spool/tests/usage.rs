@@ -130,9 +130,12 @@ async fn damage_is_told_of_and_the_rest_is_there() {
     // In the description of the first message: it is lost, and said to be.
     first[64 + 36 + 5] ^= 1;
     let (spool, recovery) = Spool::on(Arc::new(ModelDisk::of(files)), SMALL).unwrap();
-    assert_eq!(spool.ids(), ids[1..]);
-    assert_eq!(recovery.unreadable.len(), 1);
-    assert_eq!(recovery.unreadable[0].id, Some(ids[0]));
+    // A start does not read it; who does is told.
+    assert_eq!((spool.ids(), recovery.unreadable), (ids.clone(), Vec::new()));
+    let found: Vec<_> = ids.iter().map(|id| spool.check(*id).unwrap()).collect();
+    assert_eq!(found[0].as_ref().unwrap_err().id, Some(ids[0]));
+    assert_eq!(found[1..], vec![Ok(20_000); 4]);
+    assert!(matches!(spool.message(ids[0]), Err(SpoolError::Damaged(..))));
 }
 
 #[tokio::test]
