@@ -14,8 +14,10 @@ use serde_json::Value;
 use crate::schema::{Document, VERSION};
 
 pub use expect::Expectation;
+pub use generics::Generics;
 
 pub mod expect;
+mod generics;
 
 /// How one host takes part in mail: its role, and what the role needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -226,10 +228,26 @@ pub struct Local {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["corp.example"]]))]
     pub local_domains: Option<Vec<String>>,
+    /// Domains of which only the addresses that `virtusertable` names exist, and postmaster. Sendmail: class `w`; `VIRTUSER_DOMAIN` would let their hosts relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["virt.example"]]))]
+    pub virtual_domains: Option<Vec<String>>,
+    /// What an address of a local or virtual domain means: `user@domain`, `user+*@domain`, `@domain`. Sendmail: `virtusertable`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"sales@virt.example": "alice@corp.example", "@virt.example": "%1%3@corp.example"}]))]
+    pub virtusertable: Option<BTreeMap<String, String>>,
     /// How addresses of this host are made to look. Sendmail: `MASQUERADE_AS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"domain": "corp.example"}]))]
     pub masquerade: Option<Masquerade>,
+    /// Which senders `genericstable` is for, beside those of the host's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"domains": ["corp.example"]}]))]
+    pub generics: Option<Generics>,
+    /// The address that a sender appears as: `user`, `user@domain`, `user+*@domain`, `@domain`. Sendmail: `genericstable`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"joe": "Joe.Bloggs@corp.example"}]))]
+    pub genericstable: Option<BTreeMap<String, String>>,
     /// Local names and where their mail goes. Sendmail: `/etc/mail/aliases`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"root": "root@corp.example"}]))]
@@ -278,6 +296,10 @@ pub struct Masquerade {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [true]))]
     pub whole_domain: Option<bool>,
+    /// Whether `local_domains` are rewritten too. Sendmail: false is `FEATURE(limited_masquerade)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [false]))]
+    pub local_domains: Option<bool>,
 }
 
 /// Whom a gateway relays for.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use mailstack_policy::Target;
 use mailstack_smtp::address::{Address, ReversePath};
 pub use mailstack_smtp::command::{Notify, Ret};
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,9 @@ pub struct Recipient {
     pub orcpt: Option<String>,
     /// `NOTIFY` of RFC 3461; None: not said.
     pub notify: Option<Notify>,
+    /// What is done with it, where its address does not say it.
+    #[serde(default, skip_serializing_if = "Target::is_address")]
+    pub target: Target,
 }
 
 /// How a message came here.

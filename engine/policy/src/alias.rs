@@ -5,16 +5,17 @@ use std::fmt;
 
 use mailstack_smtp::address::{Address, Domain};
 
-use crate::decision::{Here, NotAMailbox, Refusal};
-use crate::interpret::{Meaning, interpret};
+use crate::decision::{Here, NotAMailbox, Refusal, Target};
+use crate::interpret::Meaning;
 use crate::rules::{AliasTarget, Rules};
+use crate::virtuser;
 use crate::why::Rule;
 
 /// Aliases within aliases (`MaxAliasRecursion`).
 const MAX_DEPTH: usize = 10;
 
 /// Names that a host must take mail for whether or not anyone has them (RFC 5321 4.5.1), lower case.
-const ALWAYS: [&str; 2] = ["postmaster", "mailer-daemon"];
+pub(crate) const ALWAYS: [&str; 2] = ["postmaster", "mailer-daemon"];
 
 /// The alias that gets what is sent to them where they have none: the first that there is.
 const STAND_INS: [&str; 2] = ["postmaster", OPERATOR];
@@ -28,24 +29,38 @@ pub(crate) fn expand(
     here: Here<'_>,
     address: Address,
     user_exists: &dyn Fn(&str) -> bool,
-) -> Result<Vec<Address>, Refusal> {
+) -> Result<Vec<Final>, Refusal> {
     let mut expansion = Expansion { rules, here, user_exists, path: Vec::new(), done: BTreeSet::new() };
     let mut found = Found::default();
     expansion.name(&address, &mut found)?;
     Ok(found.in_order)
 }
 
+/// A final recipient.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Final {
+    pub(crate) address: Address,
+    pub(crate) target: Target,
+}
+
+impl From<Address> for Final {
+    fn from(address: Address) -> Self {
+        Self { address, target: Target::Address }
+    }
+}
+
 /// Final recipients, each once.
 #[derive(Default)]
 struct Found {
-    in_order: Vec<Address>,
-    seen: BTreeSet<Address>,
+    in_order: Vec<Final>,
+    seen: BTreeSet<Final>,
 }
 
 impl Found {
-    fn add(&mut self, address: Address) {
-        if self.seen.insert(address.clone()) {
-            self.in_order.push(address);
+    fn add(&mut self, found: impl Into<Final>) {
+        let found = found.into();
+        if self.seen.insert(found.clone()) {
+            self.in_order.push(found);
         }
     }
 }
@@ -116,9 +131,15 @@ impl<'a> Expansion<'a> {
                 self.here.note_of(|| Rule::NotExpanded(user.clone()), user);
                 found.add(self.mailbox(&user.to_ascii_lowercase(), None)?);
             }
-            AliasTarget::Address(address) => match interpret(self.rules, self.here, address)? {
-                Meaning::Away(address) => found.add(address),
-                Meaning::Here(address) => self.local_target(&address, found)?,
+            AliasTarget::Address(address) => match virtuser::mean(self.rules, self.here, address) {
+                Ok(Meaning::Away(address)) => found.add(address),
+                Ok(Meaning::Here(address)) => self.local_target(&address, found)?,
+                // The others of the alias get their mail; this one's comes back.
+                Err(refusal @ (Refusal::MailerError { .. } | Refusal::UserUnknown)) => {
+                    self.here.note_of(|| Rule::Refused(refusal.clone()), address);
+                    found.add(Final { address: address.clone(), target: Target::Refused(refusal) });
+                }
+                Err(refusal) => return Err(refusal),
             },
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mailstack_smtp::address::{Address, Domain, DomainName};
 use mailstack_smtp::reply::Enhanced;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::rules::{NextHop, Rules};
 use crate::why::{Rule, Why};
@@ -49,9 +49,13 @@ impl<'a> Here<'a> {
         name.as_str() == own || name.as_str() == "localhost" || Some(name.as_str()) == first_label
     }
 
-    /// Whether mail for `domain` ends at this host (class w): its own names and the local domains.
+    /// Whether mail for `domain` is this host's to decide about (class w): its own names, the local domains and
+    /// the virtual ones.
     pub fn is_local(&self, rules: &Rules, domain: &Domain) -> bool {
-        self.is_own_host(domain) || domain.name().is_some_and(|name| rules.local_domains.contains(name))
+        self.is_own_host(domain)
+            || domain.name().is_some_and(|name| {
+                rules.local_domains.contains(name) || rules.virtual_domains.contains(name)
+            })
     }
 }
 
@@ -107,10 +111,37 @@ pub struct Expanded {
     pub address: Address,
     /// What the client wrote, where `address` is another.
     pub expanded_from: Option<Address>,
+    /// What is done with it there.
+    pub target: Target,
+}
+
+impl From<Address> for Expanded {
+    /// A recipient that is what was written.
+    fn from(address: Address) -> Self {
+        Self { address, expanded_from: None, target: Target::Address }
+    }
+}
+
+/// What is done with a final recipient.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// It goes where its address says.
+    #[default]
+    Address,
+    /// Nothing: it comes back to the sender.
+    Refused(Refusal),
+}
+
+impl Target {
+    /// Whether the address says all.
+    pub fn is_address(&self) -> bool {
+        *self == Target::Address
+    }
 }
 
 /// Why an address is refused. The server turns it into a reply.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// The client may not send there through this host (550 5.7.1).
@@ -127,7 +158,7 @@ pub enum Refusal {
     SenderUnqualified,
     /// A sender at `localhost` from another host (553 5.5.4).
     SenderNotReal,
-    /// The `mailertable` says so.
+    /// The `mailertable` or the `virtusertable` says so.
     MailerError {
         /// The reply code, 400 to 599.
         code: u16,
@@ -157,7 +188,7 @@ impl Refusal {
 }
 
 /// What is wrong with an address that a form like `user%host` hides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BadAddress {
     /// Nobody in front of the host: `%far.example@here`.
@@ -169,7 +200,7 @@ pub enum BadAddress {
 }
 
 /// What only an alias may name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotAMailbox {
     /// `|program`

@@ -7,17 +7,18 @@
 pub use mailstack_smtp::address::{Address, AddressError, Domain, DomainName, ReversePath};
 
 pub use crate::decision::{
-    BadAddress, Client, Expanded, Here, NotAMailbox, RecipientVerdict, Refusal, Route,
+    BadAddress, Client, Expanded, Here, NotAMailbox, RecipientVerdict, Refusal, Route, Target,
 };
 pub use crate::recipient::recipient;
 pub use crate::rewrite::rewrite_header;
-pub use crate::route::route;
+pub use crate::route::{route, route_target};
 pub use crate::sender::sender;
 pub use crate::why::{Notes, Rule, Step};
 
 pub mod address_list;
 mod alias;
 mod decision;
+mod generics;
 pub mod header;
 mod interpret;
 mod recipient;
@@ -25,4 +26,5 @@ mod rewrite;
 mod route;
 pub mod rules;
 mod sender;
+mod virtuser;
 mod why;

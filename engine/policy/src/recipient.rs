@@ -2,12 +2,13 @@
 
 use mailstack_smtp::address::{Address, DomainName};
 
-use crate::alias;
-use crate::decision::{Client, Expanded, Here, RecipientVerdict, Refusal};
+use crate::alias::{self, Final};
+use crate::decision::{Client, Expanded, Here, RecipientVerdict, Refusal, Target};
 use crate::interpret::{Meaning, hidden, interpret};
 use crate::route::mailertable;
 use crate::rules::{Mailer, MailertableKey, Rules};
 use crate::sender::qualified;
+use crate::virtuser::{self, is_virtual};
 use crate::why::Rule;
 
 /// Decides about one recipient of a client, and expands it: aliases, and what a relay reads into an address.
@@ -25,10 +26,18 @@ pub fn recipient(
         here.note_of(|| Rule::Refused(refusal.clone()), to);
     }
     match resolved {
-        Ok(addresses) => RecipientVerdict::Deliver(marked(addresses, to)),
+        Ok(found) => RecipientVerdict::Deliver(marked(found, to)),
         Err(refusal) if is_returned(client, &refusal) => {
             here.note_of(|| Rule::Returned, to);
-            RecipientVerdict::Deliver(marked(vec![qualified(rules, here, to.clone())], to))
+            let address = qualified(rules, here, to.clone());
+            let target = match refusal {
+                // The delivery helper may know users that are in no file.
+                Refusal::UserUnknown if !to.domain().is_some_and(|domain| is_virtual(rules, domain)) => {
+                    Target::Address
+                }
+                refusal => Target::Refused(refusal),
+            };
+            RecipientVerdict::Deliver(marked(vec![Final { address, target }], to))
         }
         Err(refusal) => RecipientVerdict::Refuse(refusal),
     }
@@ -40,12 +49,12 @@ fn is_returned(client: &Client, refusal: &Refusal) -> bool {
     matches!(client, Client::Local { .. }) && !matches!(refusal, Refusal::BadAddress(_))
 }
 
-fn marked(addresses: Vec<Address>, to: &Address) -> Vec<Expanded> {
-    let mark = |address: Address| {
+fn marked(found: Vec<Final>, to: &Address) -> Vec<Expanded> {
+    let mark = |Final { address, target }| {
         let expanded_from = (address != *to).then(|| to.clone());
-        Expanded { address, expanded_from }
+        Expanded { address, expanded_from, target }
     };
-    addresses.into_iter().map(mark).collect()
+    found.into_iter().map(mark).collect()
 }
 
 fn resolve(
@@ -54,11 +63,21 @@ fn resolve(
     client: &Client,
     to: &Address,
     user_exists: &dyn Fn(&str) -> bool,
-) -> Result<Vec<Address>, Refusal> {
+) -> Result<Vec<Final>, Refusal> {
     match interpret(rules, here, to)? {
-        Meaning::Here(address) if rules.local_mailboxes => alias::expand(rules, here, address, user_exists),
+        Meaning::Here(address) if rules.local_mailboxes => {
+            // Sendmail's submission program gives a bare name the host's own, before any table is looked into.
+            let address = match client {
+                Client::Local { .. } if !rules.virtusertable.is_empty() => qualified(rules, here, address),
+                _ => address,
+            };
+            match virtuser::follow(rules, here, Meaning::Here(address))? {
+                Meaning::Here(address) => alias::expand(rules, here, address, user_exists),
+                Meaning::Away(address) => away(rules, here, address, user_exists),
+            }
+        }
         Meaning::Here(address) if may_relay(rules, here, client, &address) => {
-            Ok(vec![qualified(rules, here, address)])
+            Ok(vec![qualified(rules, here, address).into()])
         }
         Meaning::Here(_) => Err(Refusal::RelayingDenied),
         Meaning::Away(address) => {
@@ -100,7 +119,7 @@ fn away(
     here: Here<'_>,
     address: Address,
     user_exists: &dyn Fn(&str) -> bool,
-) -> Result<Vec<Address>, Refusal> {
+) -> Result<Vec<Final>, Refusal> {
     let entry = address.domain_name().and_then(|name| mailertable(rules, name));
     match entry.as_ref().map(|(_, mailer)| *mailer) {
         Some(Mailer::Local { user }) if rules.local_mailboxes => {
@@ -113,7 +132,7 @@ fn away(
             note_entry(here, entry, &address, &address);
             Err(Refusal::MailerError { code: *code, enhanced: enhanced.clone(), text: text.clone() })
         }
-        Some(Mailer::Smtp { .. } | Mailer::Local { .. }) | None => Ok(vec![address]),
+        Some(Mailer::Smtp { .. } | Mailer::Local { .. }) | None => Ok(vec![address.into()]),
     }
 }
 

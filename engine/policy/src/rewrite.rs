@@ -1,18 +1,18 @@
-//! The rewriting of addresses in a header block: qualification and masquerading.
+//! The rewriting of addresses in a header block: qualification, generics and masquerading.
 //!
-//! Only the domain of an address is ever exchanged, so that everything else keeps its octets: names, comments,
-//! folding, quoting.
+//! Only the domain of an address is exchanged, or where the genericstable names another, the address: everything else
+//! keeps its octets: names, comments, folding, quoting.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use mailstack_smtp::address::{Address, Domain, DomainName};
+use mailstack_smtp::address::Address;
 
 use crate::address_list::{Malformed, addresses};
 use crate::decision::Here;
 use crate::header::{Field, fields};
 use crate::rules::Rules;
-use crate::sender::{recipient_domain, sender_domain};
+use crate::sender::{New, Rewriting, recipient_domain, sender_address};
 
 /// Fields that name senders, in Sendmail's sense (`H_FROM`).
 const SENDERS: [&str; 9] = [
@@ -65,46 +65,45 @@ fn side(name: &[u8]) -> Option<Side> {
     }
 }
 
-/// A domain that takes the place of what stands there, from the `@` on.
-struct Edit<'r> {
+/// What takes the place of what stands there.
+struct Edit {
     place: Range<usize>,
-    domain: &'r DomainName,
+    text: String,
 }
 
-fn edit_field<'r>(
-    rules: &'r Rules,
-    here: Here<'r>,
+fn edit_field(
+    rules: &Rules,
+    here: Here<'_>,
     side: Side,
     field: &Field<'_>,
-    edits: &mut Vec<Edit<'r>>,
+    edits: &mut Vec<Edit>,
 ) -> Result<(), Malformed> {
     for place in addresses(field.body) {
         let place = place?;
         let text = str::from_utf8(&field.body[place.clone()]).unwrap_or_default();
-        if let Some((at, domain)) = edit_address(rules, here, side, text) {
+        if let Some((at, text)) = edit_address(rules, here, side, text) {
             let start = field.body_start + place.start + at;
-            edits.push(Edit { place: start..field.body_start + place.end, domain });
+            edits.push(Edit { place: start..field.body_start + place.end, text });
         }
     }
     Ok(())
 }
 
-/// Where in `text` the new domain begins, and which it is. None: no address, or one that stays.
-fn edit_address<'r>(
-    rules: &'r Rules,
-    here: Here<'r>,
-    side: Side,
-    text: &str,
-) -> Option<(usize, &'r DomainName)> {
+/// Where in `text` the new text begins, and which it is. None: no address, or one that stays.
+fn edit_address(rules: &Rules, here: Here<'_>, side: Side, text: &str) -> Option<(usize, String)> {
     let address: Address = text.parse().ok()?;
     if address.domain().is_none() && is_left_bare(text) {
         return None;
     }
-    let domain = new_domain(rules, here, side, &address)?;
-    // The last one: a domain has none, a quoted local part may.
-    let at = if address.domain().is_some() { text.rfind('@')? } else { text.len() };
-    let stands = text[at..].strip_prefix('@').is_some_and(|old| old.eq_ignore_ascii_case(domain.as_str()));
-    (!stands).then_some((at, domain))
+    let (at, new) = match new(rules, here, side, &address)? {
+        New::Address(new) => (0, new.to_string()),
+        // The last one: a domain has none, a quoted local part may.
+        New::Domain(domain) => {
+            let at = if address.domain().is_some() { text.rfind('@')? } else { text.len() };
+            (at, format!("@{domain}"))
+        }
+    };
+    (!text[at..].eq_ignore_ascii_case(&new)).then_some((at, new))
 }
 
 /// Bare words that are no user's name: an encoded word (RFC 2047), a route.
@@ -112,25 +111,23 @@ fn is_left_bare(text: &str) -> bool {
     text.starts_with("=?") && text.ends_with("?=") || text.contains(['!', '%'])
 }
 
-fn new_domain<'r>(rules: &'r Rules, here: Here<'r>, side: Side, address: &Address) -> Option<&'r DomainName> {
-    let domain: Option<&Domain> = address.domain();
-    let masquerade = rules.masquerade.as_ref();
+fn new<'r>(rules: &'r Rules, here: Here<'r>, side: Side, address: &Address) -> Option<New<'r>> {
+    let all = Rewriting { generics: rules.generics.as_ref(), masquerade: rules.masquerade.as_ref() };
+    let recipients = all.masquerade.is_some_and(|masquerade| masquerade.recipients);
     match side {
-        Side::Sender => sender_domain(rules, here, masquerade, address.local(), domain),
-        Side::Recipient => match masquerade.filter(|masquerade| masquerade.recipients) {
-            Some(masquerade) => sender_domain(rules, here, Some(masquerade), address.local(), domain),
-            None => recipient_domain(rules, here, address.local(), domain),
-        },
+        Side::Recipient if !recipients => {
+            recipient_domain(rules, here, address.local(), address.domain()).map(New::Domain)
+        }
+        Side::Sender | Side::Recipient => sender_address(rules, here, all, address.local(), address.domain()),
     }
 }
 
-fn apply(header: &[u8], edits: &[Edit<'_>]) -> Vec<u8> {
+fn apply(header: &[u8], edits: &[Edit]) -> Vec<u8> {
     let mut text = Vec::with_capacity(header.len() + edits.len() * 32);
     let mut copied = 0;
-    for Edit { place, domain } in edits {
+    for Edit { place, text: new } in edits {
         text.extend_from_slice(&header[copied..place.start]);
-        text.push(b'@');
-        text.extend_from_slice(domain.as_str().as_bytes());
+        text.extend_from_slice(new.as_bytes());
         copied = place.end;
     }
     text.extend_from_slice(&header[copied..]);

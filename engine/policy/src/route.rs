@@ -2,8 +2,9 @@
 
 use mailstack_smtp::address::{Address, Domain, DomainName};
 
-use crate::decision::{Here, Refusal, Route};
+use crate::decision::{Here, Refusal, Route, Target};
 use crate::rules::{Mailer, MailertableKey, Rules};
+use crate::virtuser::is_virtual;
 use crate::why::Rule;
 
 /// The port of SMTP between hosts.
@@ -12,12 +13,27 @@ const SMTP_PORT: u16 = 25;
 /// The next step of a final recipient, as [`crate::recipient`] gives it. Aliases are not looked up.
 pub fn route(rules: &Rules, here: Here<'_>, address: &Address) -> Route {
     let (rule, route) = match address.domain() {
+        // Nobody lives there: whoever it means is another address.
+        Some(domain) if is_virtual(rules, domain) => {
+            (Rule::Refused(Refusal::UserUnknown), Route::Fail(Refusal::UserUnknown))
+        }
         Some(domain) if !here.is_local(rules, domain) => route_away(rules, address, domain),
         _ if rules.local_mailboxes => (Rule::Mailbox, local(address.local())),
         _ => to_mail_hosts(rules).unwrap_or((Rule::Refused(Refusal::NoRoute), Route::Fail(Refusal::NoRoute))),
     };
     here.note_of(|| rule, address);
     route
+}
+
+/// The same, where something else is done with it than its address says.
+pub fn route_target(rules: &Rules, here: Here<'_>, address: &Address, target: &Target) -> Route {
+    match target {
+        Target::Address => route(rules, here, address),
+        Target::Refused(refusal) => {
+            here.note_of(|| Rule::Refused(refusal.clone()), address);
+            Route::Fail(refusal.clone())
+        }
+    }
 }
 
 fn route_away(rules: &Rules, address: &Address, domain: &Domain) -> (Rule, Route) {

@@ -7,6 +7,14 @@ use ipnet::IpNet;
 use mailstack_smtp::address::{Address, DomainName};
 use serde::{Deserialize, Serialize};
 
+mod generics;
+mod template;
+mod virtuser;
+
+pub use generics::Generics;
+pub use template::Template;
+pub use virtuser::{Virtuser, VirtuserKey};
+
 /// Everything that decides where an address goes and who may send to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +31,15 @@ pub struct Rules {
     pub relay_networks: BTreeSet<IpNet>,
     /// How sender addresses are rewritten; None leaves them.
     pub masquerade: Option<Masquerade>,
+    /// How senders are rewritten by table, in front of masquerading (`genericstable`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generics: Option<Generics>,
+    /// Domains of which only those addresses exist that `virtusertable` names, and postmaster.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub virtual_domains: BTreeSet<DomainName>,
+    /// Which addresses of local and virtual domains mean another one (`virtusertable`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub virtusertable: BTreeMap<VirtuserKey, Virtuser>,
     /// Local names and what they expand to (`/etc/mail/aliases`); names are lower case.
     pub aliases: BTreeMap<String, Vec<AliasTarget>>,
     /// Next hops by recipient domain (`mailertable`).
@@ -42,8 +59,8 @@ pub enum Qualify {
     Domain(DomainName),
 }
 
-/// Masquerading (`MASQUERADE_AS` and the features about it). The host's own name and the local domains are
-/// always masqueraded.
+/// Masquerading (`MASQUERADE_AS` and the features about it). The host's own name is always masqueraded, a virtual
+/// domain never.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Masquerade {
@@ -57,6 +74,9 @@ pub struct Masquerade {
     pub domains: BTreeSet<DomainName>,
     /// `domains` covers the hosts below them too (`masquerade_entire_domain`).
     pub whole_domain: bool,
+    /// The local domains are left as they are, but for those among `domains` (`limited_masquerade`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub limited: bool,
     /// Local parts left as they are (`EXPOSED_USER`), lower case.
     pub exposed_users: BTreeSet<String>,
 }

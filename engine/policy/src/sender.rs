@@ -3,7 +3,9 @@
 use mailstack_smtp::address::{Address, Domain, DomainName, ReversePath};
 
 use crate::decision::{Client, Here, Refusal};
-use crate::rules::{Masquerade, Qualify, Rules};
+use crate::generics::generic;
+use crate::rules::{Generics, Masquerade, Qualify, Rules};
+use crate::virtuser::is_virtual;
 use crate::why::{Parts, Rule};
 
 /// Decides about an envelope sender, and gives it the domain that the rules say. Whether that domain exists is
@@ -23,11 +25,56 @@ pub fn sender(
             .inspect_err(|refusal| here.note_of(|| Rule::Refused(refusal.clone()), address))?;
     }
     let masquerade = rules.masquerade.as_ref().filter(|masquerade| masquerade.envelope);
-    let domain = sender_domain(rules, here, masquerade, address.local(), address.domain());
-    Ok(ReversePath::Address(match domain {
-        Some(domain) => address.with_domain(Some(Domain::Name(domain.clone()))),
+    let generics = rules.generics.as_ref().filter(|generics| generics.envelope);
+    let rewriting = Rewriting { generics, masquerade };
+    let new = sender_address(rules, here, rewriting, address.local(), address.domain());
+    Ok(ReversePath::Address(match new {
+        Some(New::Domain(domain)) => address.with_domain(Some(Domain::Name(domain.clone()))),
+        Some(New::Address(new)) => new,
         None => address.clone(),
     }))
+}
+
+/// Which tables apply in a place; None: not there.
+#[derive(Clone, Copy)]
+pub(crate) struct Rewriting<'a> {
+    /// `genericstable`
+    pub(crate) generics: Option<&'a Generics>,
+    /// Masquerading.
+    pub(crate) masquerade: Option<&'a Masquerade>,
+}
+
+/// What takes the place of a sender.
+pub(crate) enum New<'a> {
+    /// The same local part in this domain.
+    Domain(&'a DomainName),
+    /// Another address.
+    Address(Address),
+}
+
+/// What a sender becomes, in the envelope or a header; None: it stays. As ruleset 93 does it: what the genericstable
+/// gives is final where it has a domain; a bare name is masqueraded as any user's of this host.
+pub(crate) fn sender_address<'a>(
+    rules: &'a Rules,
+    here: Here<'a>,
+    rewriting: Rewriting<'a>,
+    local: &str,
+    domain: Option<&Domain>,
+) -> Option<New<'a>> {
+    let masquerade = rewriting.masquerade;
+    match rewriting.generics.and_then(|generics| generic(generics, here, local, domain)) {
+        None => sender_domain(rules, here, masquerade, local, domain).map(New::Domain),
+        Some((key, new)) if new.domain().is_some() => {
+            here.note(|| Rule::Generics(key), &Parts(local, domain), &new);
+            Some(New::Address(new))
+        }
+        Some((key, new)) => {
+            here.note(|| Rule::Generics(key), &Parts(local, domain), &new);
+            let domain = sender_domain(rules, here, masquerade, new.local(), None);
+            let domain = domain.unwrap_or(here.hostname).clone();
+            Some(New::Address(new.with_domain(Some(Domain::Name(domain)))))
+        }
+    }
 }
 
 fn check_network_sender(address: &Address, from_loopback: bool) -> Result<(), Refusal> {
@@ -42,7 +89,7 @@ fn check_network_sender(address: &Address, from_loopback: bool) -> Result<(), Re
 
 /// The domain that a sender gets, in the envelope or a header; None: the one it has. `masquerade` is None where
 /// it does not apply there.
-pub(crate) fn sender_domain<'a>(
+fn sender_domain<'a>(
     rules: &'a Rules,
     here: Here<'a>,
     masquerade: Option<&'a Masquerade>,
@@ -108,9 +155,17 @@ fn is_exposed(masquerade: &Masquerade, local: &str) -> bool {
     !masquerade.exposed_users.is_empty() && masquerade.exposed_users.contains(&local.to_ascii_lowercase())
 }
 
-/// Class w, and `MASQUERADE_DOMAIN`: these names, or with `masquerade_entire_domain` all below them too.
+/// Class w, and `MASQUERADE_DOMAIN`: these names, or with `masquerade_entire_domain` all below them too. A virtual
+/// domain is somebody else's name.
 fn masqueraded_by(rules: &Rules, here: Here<'_>, masquerade: &Masquerade, domain: &Domain) -> Option<Rule> {
-    if here.is_local(rules, domain) {
+    if is_virtual(rules, domain) {
+        return None;
+    }
+    let own = match masquerade.limited {
+        true => here.is_own_host(domain),
+        false => here.is_local(rules, domain),
+    };
+    if own {
         return Some(Rule::Masquerade);
     }
     let name = domain.name()?;

@@ -12,7 +12,7 @@ use mailstack_smtp::address::{Address, Domain, DomainName};
 use serde::Serialize;
 
 use crate::decision::{Here, Refusal};
-use crate::rules::MailertableKey;
+use crate::rules::{MailertableKey, VirtuserKey};
 
 /// A rule that took part in a decision.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,6 +46,12 @@ pub enum Rule {
     StandIn(String),
     /// What a program hands in is never refused: it comes back as a bounce.
     Returned,
+    /// A `virtusertable` entry.
+    Virtuser(VirtuserKey),
+    /// Nobody but those of the `virtusertable` lives in a virtual domain; only postmaster is taken there.
+    VirtualDomain(DomainName),
+    /// The `genericstable` entry with this key.
+    Generics(String),
     /// A `mailertable` entry.
     Mailertable(MailertableKey),
     /// The mail hosts (`SMART_HOST`).

@@ -181,8 +181,8 @@ fn no_foreign_relay(config: &Config, here: Here<'_>, foreign: &DomainName) -> Ve
 fn own_domains(config: &Config, here: Here<'_>, foreign: &DomainName) -> Vec<Probe> {
     let rules = &config.rules;
     let domains: Vec<_> = std::iter::once(here.hostname)
-        .chain(&rules.local_domains)
-        .chain(rules.relay_domains.iter().filter(|domain| !is_refused_on_purpose(config, here, domain)))
+        .chain(rules.local_domains.iter().chain(&rules.virtual_domains).chain(&rules.relay_domains))
+        .filter(|domain| !is_refused_on_purpose(config, here, domain))
         .collect();
     let taken = |source, domain| Probe {
         promise: Promise::OwnMail,

@@ -46,7 +46,7 @@ fn is_known(config: &Config, here: Here<'_>, domain: &DomainName) -> bool {
         || config.rules.relay_domains.iter().any(|relayed| domain.is_within(relayed))
 }
 
-/// Whether the `mailertable` refuses a domain, whoever sends to it.
+/// Whether the `mailertable` or the `virtusertable` refuses the postmaster of a domain, whoever sends to it.
 pub(crate) fn is_refused_on_purpose(config: &Config, here: Here<'_>, domain: &DomainName) -> bool {
     let refused = |to: &Address| {
         // Not a program of the host: what it hands in is never refused, but comes back.

@@ -16,8 +16,13 @@ pub fn runtime() -> tokio::runtime::Runtime {
 
 pub fn envelope(to: &str) -> Envelope {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let recipient =
-        Recipient { address: to.parse().unwrap(), expanded_from: None, orcpt: None, notify: None };
+    let recipient = Recipient {
+        address: to.parse().unwrap(),
+        expanded_from: None,
+        orcpt: None,
+        notify: None,
+        target: Default::default(),
+    };
     Envelope {
         sender: "ada@corp.example".to_owned().try_into().unwrap(),
         recipients: vec![recipient],

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use mailstack_mta::host::Root;
 use mailstack_mta::run::USER;
-use mailstack_policy::rules::{AliasTarget, Mailer, Rules};
+use mailstack_policy::rules::{AliasTarget, Mailer, Rules, Virtuser};
 use mailstack_policy::{DomainName, Here};
 use mailstack_prove::Expectation;
 use mailstack_runtime::{CONFIG_PATH, Config};
@@ -94,7 +94,11 @@ fn named_by_rules(rules: &Rules) -> impl Iterator<Item = String> {
         Mailer::Local { user } => user.clone(),
         Mailer::Smtp { .. } | Mailer::Error { .. } => None,
     });
-    targets.chain(mailers).map(|name| name.to_ascii_lowercase())
+    let virtusers = rules.virtusertable.values().filter_map(|entry| match entry {
+        Virtuser::To(to) => to.as_str().split('@').next().map(str::to_owned),
+        Virtuser::Error { .. } => None,
+    });
+    targets.chain(virtusers).chain(mailers).map(|name| name.to_ascii_lowercase())
 }
 
 fn expected(hostname: &DomainName, config: &Config, plan: &Plan) -> Vec<String> {

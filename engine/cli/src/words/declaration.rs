@@ -257,6 +257,27 @@ fn way_out(kind: &Meant) -> Option<String> {
         Meant::Mailer { .. } => {
             "`smtp:host`, `esmtp:host`, `relay:host`, `local:user` or `error:5.7.1:550 text`".to_owned()
         }
+        Meant::VirtuserKey { .. } => {
+            "`user@domain`, `user+*@domain` (any detail), `@domain` (all else)".to_owned()
+        }
+        Meant::Virtuser { .. } => {
+            "an address with %1 (user), %2 (detail), %3 (+detail), a local user, or `error:5.7.1:550 text`"
+                .to_owned()
+        }
+        Meant::NotOurs { domain } => format!("add {domain} to `virtual_domains`, or to `local_domains`"),
+        Meant::VirtuserLoop { .. } => {
+            "let one of its entries be an address elsewhere, or a local user".to_owned()
+        }
+        Meant::VirtualMasqueraded { domain, .. } => format!("take {domain} out of one of the two"),
+        Meant::GenericKey { .. } => {
+            "`user`, `user@domain`, `user+*@domain` (any detail) or `@domain` (all else)".to_owned()
+        }
+        Meant::Generic { arguments: true, .. } => {
+            "an address or a name, with %1 for the detail or user".to_owned()
+        }
+        Meant::Generic { arguments: false, .. } => {
+            "an address or a name; %1 stands for something only with `user+*` and `@domain`".to_owned()
+        }
         Meant::LocalAndElsewhere { domain, .. } => format!("take {domain} out of one of the two"),
         Meant::Without { needed } => format!("add `{needed}`, or remove this"),
         Meant::NullclientRewritesAll => "remove the key; the role msp has the choice".to_owned(),

@@ -10,7 +10,7 @@ pub fn help(finding: &Finding) -> String {
             "narrow relay.networks and relay.domains to what is yours".to_owned()
         }
         Finding::OwnMailRefused { .. } => {
-            "see that the domain is in local_domains or relay.domains, and has a mailertable entry that takes it"
+            "see that the domain is in local_domains, virtual_domains or relay.domains, and has an entry that takes it"
                 .to_owned()
         }
         Finding::BlackHole { .. } => {

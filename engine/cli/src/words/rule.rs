@@ -96,6 +96,9 @@ fn keys(declaration: &Declaration, part: Part, rule: &Rule) -> Vec<String> {
         Rule::Untrusted(_) => vec!["relay.networks".into()],
         Rule::OwnName => vec!["hostname".into()],
         Rule::Alias(name) => vec![named(declaration, "aliases", name)],
+        Rule::Virtuser(key) => vec![named(declaration, "virtusertable", &key.to_string())],
+        Rule::VirtualDomain(domain) => in_list("virtual_domains", domain.to_string()),
+        Rule::Generics(key) => vec![named(declaration, "genericstable", key)],
         Rule::Mailertable(key) => vec![named(declaration, "mailertable", &String::from(key.clone()))],
         Rule::MailHosts => vec!["mail_host".into()],
         Rule::Mailbox => vec!["mailboxes".into(), "mailboxes.format".into()],
@@ -128,7 +131,7 @@ fn refusal_keys(refusal: &Refusal) -> Vec<String> {
         Refusal::UserUnknown => &["aliases", "local_domains"],
         Refusal::AliasLoop => &["aliases"],
         Refusal::NoRoute => &["mail_host"],
-        Refusal::MailerError { .. } => &["mailertable"],
+        Refusal::MailerError { .. } => &["virtusertable", "mailertable"],
         Refusal::BadAddress(_)
         | Refusal::NotAMailbox(_)
         | Refusal::SenderUnqualified
@@ -171,6 +174,9 @@ pub fn meaning(rule: &Rule) -> String {
         Rule::AliasToNobody(_) => "no user: comes back as a bounce".into(),
         Rule::StandIn(_) => "must take mail: the operator stands in".into(),
         Rule::Returned => "a program's mail is taken, and bounces".into(),
+        Rule::Virtuser(_) => "virtusertable".into(),
+        Rule::VirtualDomain(_) => "a virtual domain: postmaster, and those of virtusertable".into(),
+        Rule::Generics(_) => "genericstable".into(),
         Rule::Mailertable(_) => "mailertable".into(),
         Rule::MailHosts => "mail host".into(),
         Rule::Mx => "by MX".into(),

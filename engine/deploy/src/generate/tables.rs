@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use mailstack_policy::rules::{Agent, AliasTarget, Mailer, MailertableKey, NextHop};
+use mailstack_policy::DomainName;
+use mailstack_policy::rules::{
+    Agent, AliasTarget, Generics, Mailer, MailertableKey, NextHop, Virtuser, VirtuserKey,
+};
 use mailstack_runtime::Limits;
 
 use super::{Files, Kind, add as add_file, mc};
@@ -21,6 +24,12 @@ pub(super) fn add(model: &Model, files: &mut Files) {
     if !mta.mailertable.is_empty() {
         table("etc/mail/mailertable", mailertable(mta));
     }
+    if !mta.virtusertable.is_empty() {
+        table("etc/mail/virtusertable", virtusertable(mta));
+    }
+    if let Some(generics) = &mta.generics {
+        table("etc/mail/genericstable", genericstable(generics));
+    }
     if let RoleModel::Gateway(_, relay) = &model.role {
         table("etc/mail/access", access(relay, &model.limits));
     }
@@ -35,7 +44,7 @@ fn head(about: &str) -> String {
 /// Class w beside what Sendmail finds out itself.
 pub(super) fn local_names(model: &Model, mta: &Mta) -> Vec<String> {
     let own = model.hostname.iter().filter(|name| !mta.local_domains.contains(name));
-    own.chain(&mta.local_domains).map(ToString::to_string).collect()
+    own.chain(&mta.local_domains).chain(&mta.virtual_domains).map(ToString::to_string).collect()
 }
 
 fn local_host_names(names: &[String]) -> String {
@@ -77,6 +86,35 @@ fn mailertable(mta: &Mta) -> String {
         let _ = writeln!(text, "{key}\t{}", mailer_entry(mailer, port));
     }
     text
+}
+
+/// Virtual domains are in class w, and what no entry is for is refused here: a local user would get it else.
+fn virtusertable(mta: &Mta) -> String {
+    let mut text = head("What addresses of local and virtual domains mean; makemap derives the map.");
+    for (key, value) in &mta.virtusertable {
+        let _ = match value {
+            Virtuser::To(to) => writeln!(text, "{key}\t{to}"),
+            Virtuser::Error { code, enhanced, text: words } => {
+                writeln!(text, "{key}\terror:{enhanced}:{code} {words}")
+            }
+        };
+    }
+    let has = |local: &str, domain: &DomainName| {
+        let key = VirtuserKey { local: local.to_owned(), domain: domain.clone() };
+        mta.virtusertable.contains_key(&key)
+    };
+    for domain in mta.virtual_domains.iter().filter(|domain| !has("", domain)) {
+        for (name, _) in ALWAYS_ALIASED.into_iter().filter(|(name, _)| !has(name, domain)) {
+            let _ = writeln!(text, "{name}@{domain}\t{name}");
+        }
+        let _ = writeln!(text, "@{domain}\terror:5.1.1:550 User unknown");
+    }
+    text
+}
+
+fn genericstable(generics: &Generics) -> String {
+    let head = head("What senders appear as; makemap derives the map.");
+    generics.table.iter().fold(head, |text, (key, value)| text + &format!("{key}\t{value}\n"))
 }
 
 fn is_relay(mailer: &Mailer) -> bool {

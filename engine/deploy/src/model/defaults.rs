@@ -16,6 +16,7 @@ pub(super) struct Defaults {
     pub(super) limits: Limits,
     pub(super) queue: Queue,
     pub(super) masquerade: MasqueradeDefaults,
+    pub(super) generics_whole_domain: bool,
     pub(super) listen: BTreeSet<SocketAddr>,
     pub(super) mailboxes: Option<Mailboxes>,
 }
@@ -26,6 +27,7 @@ pub(super) struct MasqueradeDefaults {
     pub(super) envelope: bool,
     pub(super) recipients: bool,
     pub(super) whole_domain: bool,
+    pub(super) local_domains: bool,
 }
 
 /// A profile as written: keys as in host.toml, each of them filled.
@@ -34,6 +36,8 @@ struct Profile {
     limits: host::Limits,
     queue: host::Queue,
     masquerade: MasqueradeProfile,
+    #[serde(default)]
+    generics: host::Generics,
     #[serde(default)]
     listen: Vec<String>,
     mailboxes: Option<host::Mailboxes>,
@@ -45,6 +49,8 @@ struct MasqueradeProfile {
     recipients: bool,
     #[serde(default)]
     whole_domain: bool,
+    #[serde(default)]
+    local_domains: bool,
 }
 
 impl Defaults {
@@ -64,7 +70,9 @@ impl Defaults {
                 envelope: profile.masquerade.envelope,
                 recipients: profile.masquerade.recipients,
                 whole_domain: profile.masquerade.whole_domain,
+                local_domains: profile.masquerade.local_domains,
             },
+            generics_whole_domain: profile.generics.whole_domain.unwrap_or(false),
             listen: listen.collect::<Result<_, _>>().ok()?,
             mailboxes: profile.mailboxes.and_then(mailboxes),
         })

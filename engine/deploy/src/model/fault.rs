@@ -22,6 +22,7 @@ impl ModelFault {
             FaultKind::Twice { other, .. }
             | FaultKind::Covered { other, .. }
             | FaultKind::LocalAndElsewhere { other, .. }
+            | FaultKind::VirtualMasqueraded { other, .. }
             | FaultKind::OverTime { other, .. }
             | FaultKind::Over { other, .. } => vec![other],
             FaultKind::Without { needed } => vec![needed],
@@ -203,6 +204,52 @@ pub enum FaultKind {
     MailerCodes {
         /// What was written.
         text: String,
+    },
+    /// Not `user@domain`, `user+*@domain`, `+*@domain` or `@domain`.
+    #[error("`{text}` is not a virtusertable key")]
+    VirtuserKey {
+        /// What was written.
+        text: String,
+    },
+    /// Neither an address, nor a user, nor `error:D.S.N:CODE text`.
+    #[error("`{text}` is not a virtusertable entry")]
+    Virtuser {
+        /// What was written.
+        text: String,
+    },
+    /// An entry for a domain whose mail this host does not take.
+    #[error("`{domain}` is no domain of this host: the entry would never be looked up")]
+    NotOurs {
+        /// The domain.
+        domain: String,
+    },
+    /// Entries of the virtusertable that lead to each other.
+    #[error("`{text}` leads back to where it began")]
+    VirtuserLoop {
+        /// The key that it begins at.
+        text: String,
+    },
+    /// A virtual domain that masquerading would rewrite.
+    #[error("`{domain}` is covered by `{other}`: senders of a virtual domain are never masqueraded")]
+    VirtualMasqueraded {
+        /// The virtual domain.
+        domain: String,
+        /// The path of the masqueraded domain.
+        other: String,
+    },
+    /// Not `user`, `user@domain`, `user+*`, `user+*@domain` or `@domain`.
+    #[error("`{text}` is not a genericstable key")]
+    GenericKey {
+        /// What was written.
+        text: String,
+    },
+    /// Not an address or a user's name.
+    #[error("`{text}` is not what a sender can appear as")]
+    Generic {
+        /// What was written.
+        text: String,
+        /// Whether it may have `%1` in it.
+        arguments: bool,
     },
     /// A domain that cannot both end here and be handed on.
     #[error("`{domain}` is also in `{other}`: its mail either ends here or goes on")]

@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use mailstack_policy::DomainName;
-use mailstack_policy::rules::{AliasTarget, Mailer, MailertableKey, Masquerade, NextHop, Qualify, Rules};
+use mailstack_policy::rules::{
+    AliasTarget, Generics, Mailer, MailertableKey, Masquerade, NextHop, Qualify, Rules, Virtuser, VirtuserKey,
+};
 use mailstack_prove::expect::Expectation;
 use mailstack_runtime::{Config, Limits, MailboxFormat, Mailboxes, Paths, Queue, Role, VERSION};
 use mailstack_schema::Written;
@@ -79,6 +81,12 @@ pub(crate) struct Msp {
 pub(crate) struct Mta {
     pub(crate) mail_hosts: Option<MailHosts>,
     pub(crate) masquerade: Option<Masquerade>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) generics: Option<Generics>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) virtual_domains: BTreeSet<DomainName>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) virtusertable: BTreeMap<VirtuserKey, Virtuser>,
     pub(crate) listeners: BTreeSet<SocketAddr>,
     pub(crate) local_domains: BTreeSet<DomainName>,
     pub(crate) aliases: BTreeMap<String, Vec<AliasTarget>>,
@@ -190,6 +198,7 @@ impl NullClient {
             recipients: true,
             domains: BTreeSet::new(),
             whole_domain: false,
+            limited: false,
             exposed_users: self.exposed_users.clone(),
         }
     }
@@ -224,6 +233,9 @@ impl Mta {
             relay_domains: BTreeSet::new(),
             relay_networks: BTreeSet::new(),
             masquerade: self.masquerade.clone(),
+            generics: self.generics.clone(),
+            virtual_domains: self.virtual_domains.clone(),
+            virtusertable: self.virtusertable.clone(),
             aliases: self.aliases.clone(),
             mailertable: self.mailertable.clone(),
             mail_hosts: self.mail_hosts.as_ref().map(|hosts| hosts.hosts().to_vec()).unwrap_or_default(),
@@ -247,6 +259,9 @@ fn client_rules(mail_hosts: &MailHosts) -> Rules {
         relay_domains: BTreeSet::new(),
         relay_networks: BTreeSet::new(),
         masquerade: None,
+        generics: None,
+        virtual_domains: BTreeSet::new(),
+        virtusertable: BTreeMap::new(),
         aliases: BTreeMap::new(),
         mailertable: BTreeMap::new(),
         mail_hosts: mail_hosts.hosts().to_vec(),

@@ -188,6 +188,11 @@ fn split_hosts(text: &str) -> Vec<&str> {
 
 /// `5.1.2:550 text`
 fn error_mailer(text: &str, rest: &str) -> Result<Mailer, FaultKind> {
+    error_entry(text, rest).map(|(code, enhanced, text)| Mailer::Error { code, enhanced, text })
+}
+
+/// Reply code, enhanced code and text of `5.1.2:550 text`; `text` is all that was written.
+pub(super) fn error_entry(text: &str, rest: &str) -> Result<(u16, String, String), FaultKind> {
     let bad = || FaultKind::Mailer { text: text.to_owned() };
     let (enhanced, rest) = rest.split_once(':').ok_or_else(bad)?;
     let (code, words) = rest.split_once(' ').ok_or_else(bad)?;
@@ -201,7 +206,7 @@ fn error_mailer(text: &str, rest: &str) -> Result<Mailer, FaultKind> {
     if class != code / 100 {
         return Err(FaultKind::MailerCodes { text: text.to_owned() });
     }
-    Ok(Mailer::Error { code, enhanced: enhanced.to_owned(), text: words.to_owned() })
+    Ok((code, enhanced.to_owned(), words.to_owned()))
 }
 
 /// The class of an enhanced status code (RFC 3463 2), or None if it is none.

@@ -6,6 +6,7 @@ mod common;
 mod cross;
 mod expect;
 mod local;
+mod virtusers;
 
 use std::collections::BTreeSet;
 
@@ -165,6 +166,7 @@ fn masquerade(written: &ClientMasquerade, defaults: &Defaults, faults: &mut Faul
         recipients: written.recipients.unwrap_or(defaults.masquerade.recipients),
         domains: BTreeSet::new(),
         whole_domain: false,
+        limited: false,
         exposed_users,
     })
 }

@@ -5,4 +5,5 @@ mod cf;
 mod golden;
 mod hosts;
 mod real_sendmail;
+mod real_tables;
 mod systemd;

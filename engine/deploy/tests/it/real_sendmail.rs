@@ -17,7 +17,7 @@ use crate::cf::library;
 use crate::hosts::{Example, examples};
 
 /// The mail user of the root.
-const SMMTA: &str = "201:201";
+pub(crate) const SMMTA: &str = "201:201";
 /// An ordinary user.
 const ALICE: &str = "1001:1001";
 /// The same in the submission program's group: `-C` takes the setgid bit away.
@@ -26,7 +26,7 @@ const ALICE_IN_SMMSP: &str = "1001:202";
 /// The name of the host that Sendmail believes to be on.
 const HERE: &str = "here.corp.example";
 
-struct Root(tempfile::TempDir);
+pub(crate) struct Root(tempfile::TempDir);
 
 /// The prepared root; None, said aloud, where it is missing or cannot be entered.
 fn prepared() -> Option<PathBuf> {
@@ -39,7 +39,7 @@ fn prepared() -> Option<PathBuf> {
 }
 
 impl Root {
-    fn of(example: &Example) -> Option<Self> {
+    pub(crate) fn of(example: &Example) -> Option<Self> {
         let (prepared, library) = (prepared()?, library()?);
         let directory = tempfile::tempdir().unwrap();
         let copied =
@@ -52,6 +52,11 @@ impl Root {
         root.put(&files);
         root.derive_maps(&files);
         Some(root)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 
     /// Names for the name below, and the one device that Sendmail needs.
@@ -88,7 +93,7 @@ impl Root {
     }
 
     /// A shell line inside of the root, under a name of its own and without any network.
-    fn run(&self, user: &str, line: &str) -> Output {
+    pub(crate) fn run(&self, user: &str, line: &str) -> Output {
         self.run_on(&["--net"], user, line)
     }
 
@@ -102,7 +107,7 @@ impl Root {
     }
 
     /// What `-bv` says of each address, warnings included.
-    fn verify(&self, user: &str, cf: &str, addresses: &str) -> String {
+    pub(crate) fn verify(&self, user: &str, cf: &str, addresses: &str) -> String {
         let verify = format!("/usr/libexec/sendmail/sendmail -C /etc/mail/{cf} -bv");
         let output = self.run(user, &format!("for address in {addresses}; do {verify} $address 2>&1; done"));
         // What it always says to anybody but root.

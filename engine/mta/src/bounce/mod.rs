@@ -8,6 +8,7 @@ mod cause;
 mod render;
 mod words;
 
+use mailstack_policy::Expanded;
 use mailstack_smtp::address::{Address, DomainName, ReversePath};
 
 use crate::message::{Envelope, Notify, Origin, Recipient, Ret, Timestamp};
@@ -123,17 +124,23 @@ pub fn addressee(sender: &ReversePath, fates: &[Fate<'_>]) -> Option<Addressee> 
 }
 
 /// The envelope of a notice to the sender. `to` are the mailboxes that the sender's address stands for.
-pub fn sender_notice(to: Vec<Address>, now: Timestamp, octets: &[u8]) -> Envelope {
+pub fn sender_notice(to: Vec<Expanded>, now: Timestamp, octets: &[u8]) -> Envelope {
     envelope(to, None, now, octets)
 }
 
 /// The envelope of a notice to the postmaster, of which nothing is ever told.
-pub fn postmaster_notice(to: Vec<Address>, now: Timestamp, octets: &[u8]) -> Envelope {
+pub fn postmaster_notice(to: Vec<Expanded>, now: Timestamp, octets: &[u8]) -> Envelope {
     envelope(to, Some(Notify { success: false, failure: false, delay: false }), now, octets)
 }
 
-fn envelope(to: Vec<Address>, notify: Option<Notify>, now: Timestamp, octets: &[u8]) -> Envelope {
-    let recipient = |address| Recipient { address, expanded_from: None, orcpt: None, notify };
+fn envelope(to: Vec<Expanded>, notify: Option<Notify>, now: Timestamp, octets: &[u8]) -> Envelope {
+    let recipient = |Expanded { address, target, .. }| Recipient {
+        address,
+        expanded_from: None,
+        orcpt: None,
+        notify,
+        target,
+    };
     Envelope {
         sender: ReversePath::Null,
         recipients: to.into_iter().map(recipient).collect(),

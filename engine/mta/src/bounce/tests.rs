@@ -1,6 +1,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use mailstack_policy::Target;
+
 use super::*;
 
 fn address(text: &str) -> Address {
@@ -8,7 +10,13 @@ fn address(text: &str) -> Address {
 }
 
 fn recipient(text: &str) -> Recipient {
-    Recipient { address: address(text), expanded_from: None, orcpt: None, notify: None }
+    Recipient {
+        address: address(text),
+        expanded_from: None,
+        orcpt: None,
+        notify: None,
+        target: Target::Address,
+    }
 }
 
 fn reporter() -> Reporter {
@@ -130,9 +138,9 @@ fn a_failed_bounce_ends_with_one_notice() {
         let wanted: Vec<_> = fates.into_iter().filter(|f| is_wanted(recipient, f.action)).collect();
         addressee(&envelope.sender, &wanted)
     };
-    let bounce = sender_notice(vec![address("a@b.example")], stamp().now, b"");
+    let bounce = sender_notice(vec![address("a@b.example").into()], stamp().now, b"");
     assert_eq!(generation(&bounce), Some(Addressee::Postmaster));
-    let last = postmaster_notice(vec![address("postmaster@b.example")], stamp().now, b"");
+    let last = postmaster_notice(vec![address("postmaster@b.example").into()], stamp().now, b"");
     let restored: Envelope = serde_json::from_str(&serde_json::to_string(&last).unwrap()).unwrap();
     assert_eq!(generation(&restored), None);
 }

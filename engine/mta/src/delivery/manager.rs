@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mailstack_policy::{Here, Route};
+use mailstack_policy::{Here, Route, Target, route_target};
 use mailstack_runtime::Config;
 use mailstack_smtp::address::{Address, DomainName};
 use mailstack_smtp::client::Transaction;
@@ -23,7 +23,7 @@ use super::watched::Watch;
 use crate::bounce::{self, Action, Cause};
 use crate::event::{Event, Events, Step};
 use crate::host::Users;
-use crate::message::{Outcome, QueueId, Timestamp};
+use crate::message::{Outcome, QueueId, Recipient, Timestamp};
 use crate::queue::{Attempt, Destination, Dispatcher, Due, JOBS, Job, Queue};
 use crate::spool::SpoolError;
 
@@ -173,9 +173,7 @@ impl Context {
                 }
                 endings
             }
-            Destination::Nowhere => {
-                job.recipients.iter().map(|due| self.nowhere(&due.recipient.address)).collect()
-            }
+            Destination::Nowhere => job.recipients.iter().map(|due| self.nowhere(&due.recipient)).collect(),
             destination => {
                 let body = || watch.over(&job.body);
                 let random = random();
@@ -185,12 +183,12 @@ impl Context {
         }
     }
 
-    pub(super) fn route(&self, address: &Address) -> Route {
-        mailstack_policy::route(&self.config.rules, Here::named(&self.hostname), address)
+    pub(super) fn route(&self, address: &Address, target: &Target) -> Route {
+        route_target(&self.config.rules, Here::named(&self.hostname), address, target)
     }
 
-    fn nowhere(&self, address: &Address) -> Ending {
-        let cause = match self.route(address) {
+    fn nowhere(&self, recipient: &Recipient) -> Ending {
+        let cause = match self.route(&recipient.address, &recipient.target) {
             Route::Fail(refusal) => notice::refusal(&refusal),
             // The rules were changed under the queue: its next start routes the recipient anew.
             _ => Cause::here("4.3.5", "the route changed"),
@@ -203,9 +201,9 @@ impl Context {
 
     async fn deliver_here(&self, job: &Job, due: &Due, watch: &Watch) -> Ending {
         let address = &due.recipient.address;
-        let user = match self.route(address) {
+        let user = match self.route(address, &due.recipient.target) {
             Route::Local { user } => user,
-            _ => return self.nowhere(address),
+            _ => return self.nowhere(&due.recipient),
         };
         let delivered_to = match address.domain() {
             Some(_) => address.to_string(),

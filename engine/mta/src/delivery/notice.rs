@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use mailstack_policy::{Client, Here, RecipientVerdict, Refusal, Route};
+use mailstack_policy::{Client, Expanded, Here, RecipientVerdict, Refusal, Route};
 use mailstack_smtp::address::Address;
 
 use super::manager::{Context, Ending, fate, now, random};
@@ -88,33 +88,30 @@ fn reporter(context: &Context) -> Reporter {
     Reporter { hostname, domain }
 }
 
-fn postmaster(context: &Context) -> Option<(Address, Vec<Address>)> {
+fn postmaster(context: &Context) -> Option<(Address, Vec<Expanded>)> {
     POSTMASTERS.iter().find_map(|name| {
         let address = Address::new(*name, None).ok()?;
         let to = mailboxes(context, &address)?;
-        Some((to.first().cloned().unwrap_or(address), to))
+        Some((to.first().map_or(address, |first| first.address.clone()), to))
     })
 }
 
 /// What an address stands for here, aliases expanded; None where nobody is behind it.
-fn mailboxes(context: &Context, address: &Address) -> Option<Vec<Address>> {
+fn mailboxes(context: &Context, address: &Address) -> Option<Vec<Expanded>> {
     // As a client that may send anywhere, yet is told of who is not there.
     let client = Client::Network { addr: IpAddr::V4(Ipv4Addr::LOCALHOST) };
     let here = Here::named(&context.hostname);
     let exists = |name: &str| may_exist(context, name);
     match mailstack_policy::recipient(&context.config.rules, here, &client, address, &exists) {
-        RecipientVerdict::Deliver(expanded) => {
-            let to: Vec<Address> = expanded.into_iter().map(|one| one.address).collect();
-            // Postmaster is always taken, and root need not exist.
-            to.iter().any(|address| is_there(context, address)).then_some(to)
-        }
+        // Postmaster is always taken, and root need not exist.
+        RecipientVerdict::Deliver(to) => to.iter().any(|one| is_there(context, one)).then_some(to),
         RecipientVerdict::Refuse(_) => None,
     }
 }
 
 /// Whether mail for an address goes anywhere, as far as this host knows.
-fn is_there(context: &Context, address: &Address) -> bool {
-    match context.route(address) {
+fn is_there(context: &Context, one: &Expanded) -> bool {
+    match context.route(&one.address, &one.target) {
         Route::Local { user } => may_exist(context, &user),
         Route::Fail(_) => false,
         _ => true,

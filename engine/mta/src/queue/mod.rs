@@ -16,7 +16,7 @@ use std::time::Duration;
 use mailstack_policy::Address;
 use mailstack_smtp::address::ReversePath;
 
-use crate::message::{Envelope, Outcome, QueueId, Timestamp};
+use crate::message::{Envelope, Outcome, QueueId, Recipient, Timestamp};
 use crate::spool::{
     self, Change, Notice, Options, Recovery, Spool, SpoolError, Standing, Stored, Wait, clip,
 };
@@ -29,7 +29,7 @@ pub use shared::{Clock, Listener, wall_clock};
 use shared::Shared;
 
 /// Where a recipient goes.
-pub type Route = Box<dyn Fn(&Address) -> Destination + Send + Sync>;
+pub type Route = Box<dyn Fn(&Recipient) -> Destination + Send + Sync>;
 
 /// Jobs under way at once, over all destinations.
 pub const JOBS: u32 = 200;
@@ -325,7 +325,7 @@ impl From<Stored> for Listed {
     /// As nobody serves it: nothing is active.
     fn from(stored: Stored) -> Self {
         let Stored { id, envelope, size, progress } = stored;
-        let recipient = |(index, recipient): (usize, crate::message::Recipient)| ListedRecipient {
+        let recipient = |(index, recipient): (usize, Recipient)| ListedRecipient {
             address: recipient.address,
             standing: progress.of(index).clone(),
             active: false,

@@ -190,7 +190,7 @@ impl Shared {
                 Standing::Fresh => (0, stored.envelope.arrived),
                 Standing::Deferred(wait) => (wait.attempts, wait.next),
             };
-            let destination = (self.route)(&recipient.address);
+            let destination = (self.route)(recipient);
             Some(Entering { index: index as u32, destination, attempts, next })
         });
         waiting.collect()
@@ -200,7 +200,7 @@ impl Shared {
     pub fn enter(&self, id: QueueId, envelope: Arc<Envelope>, body: Option<Body>) {
         let route = |(index, recipient): (usize, &crate::message::Recipient)| Entering {
             index: index as u32,
-            destination: (self.route)(&recipient.address),
+            destination: (self.route)(recipient),
             attempts: 0,
             next: Timestamp(0),
         };

@@ -21,7 +21,7 @@ fn clock() -> Clock {
 
 fn open(disk: &ModelDisk) -> (Queue, Dispatcher, Recovery) {
     let (spool, recovery) = Spool::on(Arc::new(disk.clone()), OPTIONS).unwrap();
-    let route = |address: &Address| Destination::Mx(address.domain_name().unwrap().clone());
+    let route = |to: &Recipient| Destination::Mx(to.address.domain_name().unwrap().clone());
     Queue::over(spool, recovery, SETTINGS, Box::new(route), clock()).unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailstack_policy::{DomainName, Here, route};
+use mailstack_policy::{DomainName, Here, route_target};
 use mailstack_runtime::{Config, Role};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -132,9 +132,10 @@ impl Daemon {
 
     fn router(&self, addresses: Vec<IpAddr>) -> Route {
         let (config, hostname) = (Arc::clone(&self.config), self.hostname.clone());
-        Box::new(move |address| {
+        Box::new(move |recipient| {
             let here = Here::new(&hostname, &addresses);
-            Destination::from(&route(&config.rules, here, address))
+            let route = route_target(&config.rules, here, &recipient.address, &recipient.target);
+            Destination::from(&route)
         })
     }
 

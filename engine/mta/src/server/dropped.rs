@@ -396,7 +396,7 @@ fn owner(shared: &Shared, client: &Client, uid: u32) -> Result<ReversePath, Refu
 fn as_written(shared: &Shared, to: &Address) -> Expanded {
     let own = || Domain::Name(shared.hostname.clone());
     let address = to.with_domain(Some(to.domain().cloned().unwrap_or_else(own)));
-    Expanded { address, expanded_from: None }
+    address.into()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use mailstack_policy::{Client, Expanded, Here, ReversePath, rewrite_header};
+use mailstack_policy::{Client, Expanded, Here, ReversePath, Target, rewrite_header};
 use mailstack_smtp::address::{Address, Domain};
 use mailstack_smtp::command::MailRequest;
 use mailstack_smtp::reply::Reply;
@@ -72,7 +72,7 @@ pub(super) struct Transaction {
     ret: Option<Ret>,
     envid: Option<String>,
     recipients: Vec<Recipient>,
-    known: BTreeSet<Address>,
+    known: BTreeSet<(Address, Target)>,
     /// What each RCPT named, and what aliases made of it.
     named: Vec<(Address, Vec<Address>)>,
 }
@@ -98,10 +98,10 @@ impl Transaction {
         notify: Option<Notify>,
     ) {
         let addresses = expanded.iter().map(|one| one.address.clone()).collect();
-        for Expanded { address, expanded_from } in expanded {
-            if self.known.insert(address.clone()) {
+        for Expanded { address, expanded_from, target } in expanded {
+            if self.known.insert((address.clone(), target.clone())) {
                 let orcpt = orcpt.map(str::to_owned);
-                self.recipients.push(Recipient { address, expanded_from, orcpt, notify });
+                self.recipients.push(Recipient { address, expanded_from, orcpt, notify, target });
             }
         }
         self.named.push((named, addresses));

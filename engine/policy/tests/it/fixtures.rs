@@ -44,6 +44,7 @@ pub(crate) fn masquerade() -> Masquerade {
         recipients: true,
         domains: BTreeSet::new(),
         whole_domain: false,
+        limited: false,
         exposed_users: BTreeSet::new(),
     }
 }
@@ -66,6 +67,9 @@ pub(crate) fn empty_rules() -> Rules {
         relay_domains: BTreeSet::new(),
         relay_networks: BTreeSet::new(),
         masquerade: None,
+        generics: None,
+        virtual_domains: BTreeSet::new(),
+        virtusertable: BTreeMap::new(),
         aliases: BTreeMap::new(),
         mailertable: BTreeMap::new(),
         mail_hosts: Vec::new(),

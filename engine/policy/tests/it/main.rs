@@ -4,9 +4,11 @@
 
 mod aliases;
 mod fixtures;
+mod generics;
 mod headers;
 mod properties;
 mod recipients;
 mod routes;
 mod senders;
+mod virtusers;
 mod why;

@@ -80,9 +80,10 @@ fn verdict(host: &Host, client: &Client, form: &str) -> String {
     }
 }
 
-fn words(Expanded { address, expanded_from }: &Expanded) -> String {
+fn words(Expanded { address, expanded_from, target }: &Expanded) -> String {
     let mark = if expanded_from.is_some() { " *" } else { "" };
-    format!("{address}{mark}")
+    let fate = if target.is_address() { String::new() } else { format!(" {target:?}") };
+    format!("{address}{mark}{fate}")
 }
 
 fn table(host: &Host, clients: &[(&str, Client)]) -> String {

@@ -59,11 +59,34 @@ fn common(mc: &mut Mc, model: &Model, mta: &Mta) {
         mc.define("SMART_HOST", &format!("relay:{}", host_list(mail_hosts)));
         mc.relay_port(mail_hosts.port());
     }
+    senders(mc, mta);
+    listeners(mc, mta);
+}
+
+/// What mail from here appears to come from. The names of this host stand in the class of masqueraded domains where
+/// not all of class w is: the submission program completes a bare name with `$j`.
+fn senders(mc: &mut Mc, mta: &Mta) {
     if let Some(masquerading) = &mta.masquerade {
         mc.block("What mail from here appears to come from.");
         masquerade(mc, masquerading);
+        if masquerading.limited || !mta.virtual_domains.is_empty() {
+            mc.feature("limited_masquerade");
+            mc.line("MASQUERADE_DOMAIN(`$j')dnl");
+            let local = mta.local_domains.iter().filter(|_| !masquerading.limited);
+            local.for_each(|domain| mc.call("MASQUERADE_DOMAIN", domain.as_str()));
+        }
     }
-    listeners(mc, mta);
+    let Some(generics) = &mta.generics else { return };
+    mc.block("Senders by table, in front of masquerading. Not optional: a missing map must be an error.");
+    mc.line("GENERICS_DOMAIN(`$j')dnl");
+    generics.domains.iter().for_each(|domain| mc.call("GENERICS_DOMAIN", domain.as_str()));
+    if generics.whole_domain {
+        mc.feature("generics_entire_domain");
+    }
+    if generics.envelope && mta.masquerade.is_none() {
+        mc.feature("masquerade_envelope");
+    }
+    mc.feature_with("genericstable", "hash /etc/mail/genericstable");
 }
 
 /// The order among these does not matter, but they must stand before mailers, `FEATURE(msp)` and nothing else.
@@ -120,6 +143,10 @@ fn tables(mc: &mut Mc, model: &Model, mta: &Mta, relay: Option<&Relay>) {
     if !mta.mailertable.is_empty() {
         mc.block("Next hops by domain. Not optional: a missing map must be an error.");
         mc.feature_with("mailertable", "hash /etc/mail/mailertable");
+    }
+    if !mta.virtusertable.is_empty() {
+        mc.block("What addresses of local and virtual domains mean. Not optional, as above.");
+        mc.feature_with("virtusertable", "hash /etc/mail/virtusertable");
     }
     if relay.is_some() {
         mc.block("Who may relay, and how many connections one client has. Not optional, as above.");

@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use mailstack_policy::DomainName;
 use mailstack_policy::rules::{AliasTarget, Mailer, MailertableKey};
 use mailstack_schema::host::Local;
-use mailstack_schema::spans::element;
+use mailstack_schema::spans::{child, element};
 
 use super::Faults;
 use super::common::Common;
+use super::virtusers::Ours;
 use crate::model::fault::FaultKind;
 use crate::model::parse;
 
@@ -27,6 +28,39 @@ pub(super) fn relay(domains: &[(usize, DomainName)], common: &Common, local: &Lo
             None => continue,
         };
         faults.add(path, FaultKind::LocalAndElsewhere { domain: domain.to_string(), other });
+    }
+}
+
+/// A virtual domain has no users of this host, is not handed on, and is not what senders are rewritten from.
+pub(super) fn virtual_domains(
+    domains: &[(usize, DomainName)],
+    ours: &Ours<'_>,
+    written: &Local,
+    faults: &mut Faults,
+) {
+    let masquerade = written.masquerade.as_ref();
+    let rewritten = masquerade.and_then(|masquerade| masquerade.domains.as_deref()).unwrap_or_default();
+    let whole_domain = masquerade.and_then(|masquerade| masquerade.whole_domain) == Some(true);
+    for (index, domain) in domains {
+        let path = element("virtual_domains", *index);
+        let same = |text: &String| text.parse::<DomainName>().is_ok_and(|other| other == *domain);
+        let entries = written.mailertable.iter().flatten().map(|(key, _)| key);
+        let other = match ours.local.iter().find(|(_, other)| other == domain) {
+            Some((other, _)) => Some(element("local_domains", *other)),
+            None if ours.hostname == Some(domain) => Some("hostname".to_owned()),
+            None => entries.into_iter().find(|key| same(key)).map(|key| child("mailertable", key)),
+        };
+        if let Some(other) = other {
+            faults.add(&path, FaultKind::LocalAndElsewhere { domain: domain.to_string(), other });
+        }
+        let covers = |text: &String| {
+            let listed: Option<DomainName> = text.parse().ok();
+            listed.is_some_and(|listed| *domain == listed || whole_domain && domain.is_within(&listed))
+        };
+        if let Some(at) = rewritten.iter().position(covers) {
+            let (domain, other) = (domain.to_string(), element("masquerade.domains", at));
+            faults.add(&path, FaultKind::VirtualMasqueraded { domain, other });
+        }
     }
 }
 

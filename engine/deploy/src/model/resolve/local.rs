@@ -10,6 +10,7 @@ use mailstack_schema::host::{Local, Masquerade as WrittenMasquerade, OneOrMany};
 use mailstack_schema::spans::{child, element};
 
 use super::common::Common;
+use super::virtusers::{Ours, generics, virtuser_loops, virtusers};
 use super::{Faults, cross, mail_hosts, masquerade as client_masquerade};
 use crate::model::defaults::Defaults;
 use crate::model::fault::FaultKind;
@@ -30,15 +31,24 @@ pub(super) fn resolve(
     let aliases = aliases(written.aliases.as_ref(), faults);
     let mailertable = mailertable(written.mailertable.as_ref(), faults);
     cross::mailertable(&mailertable, &local, common, faults);
-    Some(Mta {
+    let masquerade = masquerade.flatten();
+    let ours = Ours { local: &local, hostname: common.hostname.as_ref() };
+    let virtusers = virtusers(written, &ours, faults);
+    let envelope = masquerade.as_ref().map_or(defaults.masquerade.envelope, |masquerade| masquerade.envelope);
+    let mta = Mta {
         mail_hosts,
         listeners,
-        masquerade: masquerade.flatten(),
+        masquerade,
+        generics: generics(written, envelope, defaults, faults),
+        virtual_domains: virtusers.domains.clone(),
+        virtusertable: virtusers.table.clone(),
         local_domains: local.into_iter().map(|(_, domain)| domain).collect(),
         aliases,
         mailertable: mailertable.into_iter().map(|(_, key, mailer)| (key, mailer)).collect(),
         mailboxes: mailboxes(written, defaults, faults)?,
-    })
+    };
+    virtuser_loops(&virtusers, &mta, common, faults);
+    Some(mta)
 }
 
 /// The parsed entries of a list with their index; an entry that says the same as one before is a fault.
@@ -86,7 +96,8 @@ fn masquerade(written: &WrittenMasquerade, defaults: &Defaults, faults: &mut Fau
         faults.add("masquerade.whole_domain", FaultKind::Without { needed });
     }
     let domains = domains.into_iter().map(|(_, domain)| domain).collect();
-    common.map(|common| Masquerade { domains, whole_domain, ..common })
+    let limited = !written.local_domains.unwrap_or(defaults.masquerade.local_domains);
+    common.map(|common| Masquerade { domains, whole_domain, limited, ..common })
 }
 
 /// The aliases, with each target parsed and no loop among them.

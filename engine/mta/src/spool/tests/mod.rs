@@ -20,6 +20,7 @@ pub fn envelope(recipients: u32) -> Envelope {
         expanded_from: None,
         orcpt: None,
         notify: None,
+        target: mailstack_policy::Target::Address,
     };
     Envelope {
         sender: ReversePath::Null,

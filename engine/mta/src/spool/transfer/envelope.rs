@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use mailstack_policy::Target;
 use mailstack_smtp::address::{Address, ReversePath};
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +93,9 @@ pub struct RecipientFile {
     /// `NOTIFY` of RFC 3461: `NEVER`, or some of `SUCCESS,FAILURE,DELAY`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<String>,
+    /// What is done with it, where its address does not say it: `{"refused": …}` is to come back.
+    #[serde(default, skip_serializing_if = "Target::is_address")]
+    pub target: Target,
     /// Where it stands.
     #[serde(default)]
     pub state: State,
@@ -194,6 +198,7 @@ impl RecipientFile {
             expanded_from: recipient.expanded_from,
             orcpt: recipient.orcpt,
             notify: recipient.notify.map(|notify| notify.to_string()),
+            target: recipient.target,
             state: match standing {
                 Standing::Fresh => State::Fresh,
                 Standing::Deferred(_) => State::Waiting,
@@ -213,7 +218,7 @@ impl RecipientFile {
         }
         let notify = self.notify.as_deref().map(notify).transpose()?;
         let (address, expanded_from) = (self.address.clone(), self.expanded_from.clone());
-        Ok(Recipient { address, expanded_from, orcpt, notify })
+        Ok(Recipient { address, expanded_from, orcpt, notify, target: self.target.clone() })
     }
 
     fn standing(&self) -> Result<Standing, String> {

@@ -15,7 +15,7 @@ use mailstack_mta::message::{Envelope, Notify, Origin, Recipient, Timestamp};
 use mailstack_mta::queue::{Destination, Queue};
 use mailstack_mta::spool::Standing;
 use mailstack_policy::rules::{HopHost, NextHop, Qualify, Rules};
-use mailstack_policy::{Here, Route};
+use mailstack_policy::{Here, Route, Target};
 use mailstack_runtime::{Config, Limits, MailboxFormat, Mailboxes, Paths, Role};
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinHandle;
@@ -35,6 +35,9 @@ fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
         relay_domains: BTreeSet::new(),
         relay_networks: BTreeSet::new(),
         masquerade: None,
+        generics: None,
+        virtual_domains: BTreeSet::new(),
+        virtusertable: BTreeMap::new(),
         aliases: BTreeMap::new(),
         mailertable: BTreeMap::new(),
         mail_hosts: vec![NextHop { host: HopHost::Address(mail_host.ip()), port: mail_host.port() }],
@@ -95,13 +98,14 @@ impl Host {
         let hostname: mailstack_policy::DomainName = NAME.parse().unwrap();
         let rules = config.rules.clone();
         let here = hostname.clone();
-        let route = move |address: &_| match mailstack_policy::route(&rules, Here::named(&here), address) {
-            Route::Local { .. } => Destination::Local,
-            Route::Hops(hops) => Destination::Hops(hops),
-            Route::Mx { domain, .. } => Destination::Mx(domain),
-            Route::Literal { addr, .. } => Destination::Literal(addr),
-            Route::Fail(_) => Destination::Nowhere,
-        };
+        let route =
+            move |to: &Recipient| match mailstack_policy::route(&rules, Here::named(&here), &to.address) {
+                Route::Local { .. } => Destination::Local,
+                Route::Hops(hops) => Destination::Hops(hops),
+                Route::Mx { domain, .. } => Destination::Mx(domain),
+                Route::Literal { addr, .. } => Destination::Literal(addr),
+                Route::Fail(_) => Destination::Nowhere,
+            };
         let (queue, dispatcher, _) = Queue::open(&config, root.as_path(), Box::new(route)).unwrap();
         let events = Events::new(Log::Off);
         let seen = events.subscribe();
@@ -167,7 +171,13 @@ fn now() -> Timestamp {
 }
 
 fn recipient(address: &str) -> Recipient {
-    Recipient { address: address.parse().unwrap(), expanded_from: None, orcpt: None, notify: None }
+    Recipient {
+        address: address.parse().unwrap(),
+        expanded_from: None,
+        orcpt: None,
+        notify: None,
+        target: Target::Address,
+    }
 }
 
 fn count(events: &[Event], is: impl Fn(&Event) -> bool) -> usize {

@@ -19,7 +19,7 @@ use mailstack_mta::host::{Root, unix};
 use mailstack_mta::message::Envelope;
 use mailstack_mta::queue::{Destination, Dispatcher, Queue};
 use mailstack_mta::server::{Parts, Server, Sockets};
-use mailstack_policy::{Here, route};
+use mailstack_policy::{Here, route_target};
 use mailstack_runtime::Config;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -193,9 +193,10 @@ impl World {
 
 fn open_queue(config: &Arc<Config>, root: &Root) -> (Queue, Dispatcher) {
     let rules = Arc::clone(config);
-    let router = move |address: &_| {
+    let router = move |recipient: &mailstack_mta::message::Recipient| {
         let hostname = rules.hostname.as_ref().unwrap();
-        Destination::from(&route(&rules.rules, Here::named(hostname), address))
+        let (address, target) = (&recipient.address, &recipient.target);
+        Destination::from(&route_target(&rules.rules, Here::named(hostname), address, target))
     };
     let (queue, dispatcher, _) = Queue::open(config, root.as_path(), Box::new(router)).unwrap();
     (queue, dispatcher)
