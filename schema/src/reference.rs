@@ -3,6 +3,7 @@
 //! Derived from the exported schema, and so from the types: a key that is there is described, and none else. Owns the
 //! walk and the Markdown of `REFERENCE.md`; other forms (man pages) are made of the same [`Key`]s.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::{Map, Value};
@@ -53,6 +54,26 @@ pub fn markdown<T: Document>() -> String {
         let cells =
             [key.form, key.description + must, examples.join(", ")].map(|cell| cell.replace('|', "\\|"));
         let _ = writeln!(text, " {} |", cells.join(" | "));
+    }
+    text
+}
+
+/// Returns the settings of Sendmail that have a key, as a table of Markdown, from what the keys' descriptions say.
+pub fn by_sendmail<T: Document>() -> String {
+    let mut rows = BTreeMap::<String, BTreeSet<String>>::new();
+    for key in keys::<T>() {
+        let said = key.description.split_once("Sendmail: ").map_or("", |(_, said)| said);
+        let sentence = said.split_once(". ").map_or(said, |(sentence, _)| sentence).trim_end_matches('.');
+        for name in sentence.split(", ").filter(|name| !matches!(*name, "" | "none")) {
+            rows.entry(name.to_owned()).or_default().insert(format!("`{}`", key.path));
+        }
+    }
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_by_key(|(name, _)| name.trim_matches('`').to_lowercase());
+    let mut text = "| Sendmail | key |\n|---|---|\n".to_owned();
+    for (name, keys) in rows {
+        let keys: Vec<String> = keys.into_iter().collect();
+        let _ = writeln!(text, "| {} | {} |", name.replace('|', "\\|"), keys.join(", "));
     }
     text
 }

@@ -91,6 +91,9 @@ pub enum Command {
     Apply {
         /// The declaration
         file: PathBuf,
+        /// Stay until the MTA ends, as the first process of a container; signals are passed on
+        #[arg(long)]
+        foreground: bool,
         /// Options of all that changes what runs
         #[command(flatten)]
         change: Change,

@@ -1,5 +1,6 @@
 //! The host that a command works on: its root, its store, what starts and stops its MTA.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ pub struct HostTree {
     pub root: PathBuf,
     /// Its generations.
     pub store: Store,
+    /// Whether the MTA is a child of this process, which stays: a container has no other init.
+    pub foreground: bool,
 }
 
 impl HostTree {
@@ -27,7 +30,7 @@ impl HostTree {
             let source = io::Error::from(io::ErrorKind::NotADirectory);
             return Err(Failure::Root { path: root, source });
         }
-        Ok(Self { store: Store::below(&root), root })
+        Ok(Self { store: Store::below(&root), root, foreground: false })
     }
 
     /// The configuration of the live generation.
@@ -42,16 +45,17 @@ impl HostTree {
 
     /// What starts and stops the MTA here.
     pub fn activator(&self, paths: &Paths) -> Box<dyn Activator> {
-        if self.root == Path::new("/") && systemd_is_running() {
+        if self.root == Path::new("/") && !self.foreground && systemd_is_running() {
             return Box::new(Systemd { current: self.store.current_link() });
         }
         let below = |path: &Path| self.root.join(path.strip_prefix("/").unwrap_or(path));
         let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/mailstack"));
-        let words = [binary.as_os_str(), "run".as_ref(), "--detached".as_ref(), "--root".as_ref()];
-        let mut command: Vec<_> = words.iter().map(|word| word.to_os_string()).collect();
-        command.push(self.root.clone().into());
+        let detached = if self.foreground { None } else { Some("--detached") };
+        let words = ["run"].into_iter().chain(detached).chain(["--root"]).map(OsString::from);
+        let command = [binary.into()].into_iter().chain(words).chain([self.root.clone().into()]).collect();
         Box::new(Daemon {
             command,
+            foreground: self.foreground,
             places: Places {
                 pid_file: below(&paths.pid_file),
                 control_socket: below(&paths.control_socket),

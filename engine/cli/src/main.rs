@@ -30,6 +30,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
+    // Whoever started this may hold signals back, as `apply --foreground` does.
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
     guarded(dispatch)
 }
 

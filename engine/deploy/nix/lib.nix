@@ -4,8 +4,13 @@ let
   inherit (nixpkgs) lib;
 in
 rec {
-  # host.toml as settings.
-  readHost = file: builtins.fromTOML (builtins.readFile file);
+  # host.toml as settings, laid over what it imports: tables merge, of all else the file's is taken, then the later import's.
+  readHost = file:
+    let
+      written = builtins.fromTOML (builtins.readFile file);
+      imported = map (name: builtins.fromTOML (builtins.readFile (dirOf file + "/${name}"))) (written.imports or [ ]);
+    in
+    lib.foldl' lib.recursiveUpdate { } (imported ++ [ (removeAttrs written [ "imports" ]) ]);
 
   # { system, host = ./gateway.toml or { role = ...; }, modules ? [ ] } -> a system of NixOS
   mkHost = { system, host, modules ? [ ] }:

@@ -19,8 +19,8 @@ let
   defaults = if branch != null && builtins.pathExists profile then builtins.fromTOML (builtins.readFile profile) else { };
   mailboxes = defaults.mailboxes or { } // settings.mailboxes or { };
 
-  # ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT: the port, or null where nobody outside can reach it.
-  portOf = listener:
+  # ADDRESS, ADDRESS:PORT, [ADDRESS]:PORT, or a table with one: the port, or null where nobody outside can reach it.
+  portOf = listener: if lib.isAttrs listener then portOf listener.address else
     let
       parts = builtins.match "(\\[[^]]*]|[^:]*)(:([0-9]+))?" listener;
       address = lib.head parts;
@@ -57,6 +57,11 @@ let
   '';
 
   others = lib.filter (name: config.services.${name}.enable or false) [ "postfix" "opensmtpd" "exim" "nullmailer" ];
+  # Texts of the settings that are paths of the store; a certificate may be one.
+  storePaths = at: value:
+    if lib.isAttrs value then lib.concatLists (lib.mapAttrsToList (name: storePaths "${at}.${name}") value)
+    else if lib.isList value then lib.concatMap (storePaths at) value
+    else lib.optional (lib.isString value && lib.hasPrefix builtins.storeDir value && builtins.match ".*[._](cert|ca)[a-z_]*" at == null) at;
   inStore = lib.filter (name: lib.hasPrefix builtins.storeDir cfg.credentials.${name}) (lib.attrNames cfg.credentials);
 in
 {
@@ -64,6 +69,11 @@ in
 
   config = lib.mkIf cfg.enable {
     assertions = map (fault: { assertion = false; message = "services.mailstack.settings${fault}"; }) faults
+      ++ lib.optional (settings ? imports) {
+        assertion = false;
+        message = "services.mailstack.settings.imports: names files beside a host.toml; `lib.readHost` reads them with it, and "
+          + "what hosts share in Nix is a module.";
+      }
       ++ map
       (name: {
         # A submission-only host leaves the MTA beside it alone.
@@ -77,7 +87,13 @@ in
         assertion = false;
         message = "services.mailstack.credentials.${name} lies in the store, which everybody can read: name a file outside.";
       })
-      inStore;
+      inStore
+      ++ map
+      (at: {
+        assertion = false;
+        message = "services.mailstack.settings${at} lies in the store, which everybody can read: name a file outside.";
+      })
+      (storePaths "" settings);
 
     services.mailstack = {
       declaration = toTOML settings;

@@ -37,9 +37,11 @@ fn the_committed_reference_is_fresh() {
         "# Keys\n\nEvery key of host.toml and of topology.toml, made from the types. `mailstack schema` prints the same \
          as JSON Schema,\n`mailstack reference host.toml.5` as a manual page. `NAME` is a name that the file chooses, \
          `[]` each of a list.\n\n\
-         ## host.toml\n\n{}\n## topology.toml\n\n{}",
+         ## host.toml\n\n{}\n## topology.toml\n\n{}\n## From Sendmail: macro by macro\n\n\
+         What has no key, and what Postfix calls these, is in [MIGRATION.md](MIGRATION.md).\n\n{}",
         reference::markdown::<Host>(),
-        reference::markdown::<Topology>()
+        reference::markdown::<Topology>(),
+        reference::by_sendmail::<Host>()
     );
     fresh("REFERENCE.md", &text);
 }
@@ -72,6 +74,28 @@ fn the_reference_leaves_no_key_out() {
         assert!(there.len() > 20);
         assert_eq!(there, told);
     }
+}
+
+/// What the tables for those who come from elsewhere call a key is one.
+#[test]
+fn the_tables_of_migration_name_keys_that_there_are() {
+    let keys: BTreeSet<String> = reference::keys::<Host>().into_iter().map(|key| key.path).collect();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("MIGRATION.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let mut named = 0;
+    for row in rows {
+        let here = row.trim_matches('|').split_once(" | ").unwrap().1;
+        for word in here.split('`').skip(1).step_by(2) {
+            // Keys are written in small letters, dots and underscores; the others are commands, roles and names.
+            let is_key = word.chars().all(|c| c.is_ascii_lowercase() || c == '.' || c == '_')
+                && !word.ends_with("json");
+            if is_key && !matches!(word, "mailstack" | "newaliases") {
+                assert!(keys.contains(word), "no key `{word}`: {row}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 25, "{named}");
 }
 
 #[test]

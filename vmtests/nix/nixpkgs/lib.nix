@@ -13,6 +13,9 @@ let
     optionalString = yes: text: if yes then text else "";
     optionalAttrs = yes: set: if yes then set else { };
     imap0 = f: list: builtins.genList (n: f n (elemAt list n)) (length list);
+    recursiveUpdate = one: other: one // mapAttrs
+      (name: value: if isAttrs value && isAttrs (one.${name} or null) then recursiveUpdate one.${name} value else value)
+      other;
     take = count: list: builtins.genList (elemAt list) (min count (length list));
     unique = foldl' (seen: x: if elem x seen then seen else seen ++ [ x ]) [ ];
     findFirst = f: other: list: let found = filter f list; in if found == [ ] then other else head found;

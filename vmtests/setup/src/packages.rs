@@ -23,6 +23,7 @@ pub const FOR_TESTS: &[Package] = &[
     Package { name: "python3", why: "reads bounces with a parser that is not ours" },
     Package { name: "python3-venv", why: "holds the language server of the editors' tests" },
     Package { name: "groff-base", why: "reads the manual pages" },
+    Package { name: "python3-yaml", why: "reads the workflows" },
     Package { name: "nix-bin", why: "evaluates the flake and the NixOS module" },
     Package { name: "wget", why: "fetches packages for private roots" },
 ];

@@ -3,6 +3,7 @@
 mod activate;
 mod build;
 mod check;
+mod foreground;
 mod generations;
 mod plan;
 mod queue;
@@ -40,7 +41,8 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Trace(arguments) => trace::trace(&host()?, &arguments),
         Command::Plan { file, json, exit_code } => plan::plan(&host()?, &file, json, exit_code),
         Command::Build { file, output } => build::build(&file, &output),
-        Command::Apply { file, change } => activate::apply(&host()?, &file, change),
+        Command::Apply { file, foreground: false, change } => activate::apply(&host()?, &file, change),
+        Command::Apply { file, foreground: true, change } => foreground::apply(host()?, &file, change),
         Command::Rollback { to, change } => activate::rollback(&host()?, to.as_deref(), change),
         Command::Generations { json } => generations::generations(&host()?, json),
         Command::Status { json } => status::status(&host()?, json),

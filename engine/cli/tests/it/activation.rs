@@ -57,6 +57,64 @@ fn a_declaration_becomes_a_running_mta_and_a_second_apply_writes_nothing() {
     host.mailstack(&["status"]).with(7);
 }
 
+/// An apply that stays, once it has said that the generation is live.
+fn stays(host: &Host) -> std::process::Child {
+    let mut apply = Command::new(binary());
+    apply
+        .args(["apply", "--foreground"])
+        .arg(host.path("etc/mailstack/host.toml"))
+        .env("MAILSTACK_ROOT", host.root());
+    let mut child = apply.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("is live")), "it ended before");
+    // The log goes on there.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+#[test]
+fn an_apply_in_the_foreground_ends_with_its_mta() {
+    let host = Host::new();
+    let port = free_port();
+    host.declare(&format!("127.0.0.1:{port}"));
+    let signal = |process: u32, name: &str| {
+        let killed = Command::new("kill").args([name, &process.to_string()]).status().unwrap();
+        assert!(killed.success());
+    };
+    let pid =
+        || fs::read_to_string(host.path("run/mailstack/mailstack.pid")).unwrap().trim().parse().unwrap();
+
+    for name in ["-TERM", "-INT"] {
+        let mut child = stays(&host);
+        signal(child.id(), name);
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}");
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "{name}: it runs on");
+    }
+    let mut child = stays(&host);
+    signal(pid(), "-KILL");
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+
+    // What another process started is not left beside it.
+    host.apply().with(0);
+    let before: u32 = pid();
+    let mut child = stays(&host);
+    let begin = Instant::now();
+    while pid() == before {
+        assert!(begin.elapsed() < Duration::from_secs(20), "the one before runs on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    host.mailstack(&["stop"]).with(0);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+
+    host.put("etc/mailstack/host.toml", &unstartable());
+    host.mailstack(&["apply", "--foreground", host.path("etc/mailstack/host.toml").to_str().unwrap()])
+        .with(4);
+    assert!(
+        TcpStream::connect(("127.0.0.1", port)).is_err(),
+        "the generation before runs on, and nobody stays with it"
+    );
+}
+
 #[test]
 fn who_may_not_look_is_told_so_and_nothing_untrue() {
     let host = Host::new();

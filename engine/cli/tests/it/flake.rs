@@ -69,7 +69,12 @@ fn declarations() -> Vec<String> {
     let valid = fs::read_dir(repository().join("schema/tests/valid")).unwrap();
     let valid = valid.map(|entry| entry.unwrap().path());
     let hosts = valid.filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with("topology"));
-    let texts = hosts.map(|path| fs::read_to_string(path).unwrap());
+    // Examples of the language: what some import is not there, and what some expect does not come about.
+    let own = |text: String| {
+        let text = text.split("[[expect]]").next().unwrap();
+        text.lines().filter(|line| !line.starts_with("imports")).map(|line| format!("{line}\n")).collect()
+    };
+    let texts = hosts.map(|path| own(fs::read_to_string(path).unwrap()));
     ROLES.map(starter).into_iter().chain(texts).collect()
 }
 
@@ -97,6 +102,33 @@ fn what_nix_evaluates_has_the_generation_of_the_file() {
         compared += 1;
     }
     assert!(compared > 6, "{compared}");
+}
+
+#[test]
+fn what_a_file_imports_is_laid_under_it_as_the_command_does() {
+    if !is_here() {
+        return;
+    }
+    let text = "imports = [\"site.toml\", \"late.toml\"]\nschema = 1\nrole = \"gateway\"\n\
+                local_domains = [\"own.example\"]\nlimits.hops = 30\n";
+    let host = Evaluated::new(text, "[ ]");
+    let put = |name: &str, text: &str| fs::write(host.dir.path().join(name), text).unwrap();
+    put(
+        "site.toml",
+        "local_domains = [\"site.example\"]\n[limits]\nhops = 20\nconnections = 7\n[aliases]\nroot = \"a@x.example\"\n",
+    );
+    put("late.toml", "[limits]\nconnections = 9\n[aliases]\npostmaster = \"root\"\n");
+    let toml = host.get("toml");
+    let toml = toml.as_str().unwrap();
+    assert!(toml.contains("limits.connections = 9\n") && toml.contains("limits.hops = 30\n"), "{toml}");
+    let of_file = digest(host.dir.path(), "file", text).unwrap();
+    assert_eq!(digest(host.dir.path(), "nix", toml), Ok(of_file), "{toml}");
+    let inline = Evaluated::new(
+        "role = \"gateway\"",
+        "[ { services.mailstack.settings.imports = [ \"site.toml\" ]; } ]",
+    );
+    let faults = inline.faults();
+    assert!(faults.len() == 1 && faults[0].contains("lib.readHost"), "{faults:?}");
 }
 
 #[test]
@@ -192,6 +224,11 @@ fn one_mta_for_a_host_and_no_secret_in_the_store() {
     assert_eq!(with("msp", "services.postfix.enable = true;").len(), 1);
     let secret = |file: &str| with("gateway", &format!("services.mailstack.credentials.relay = \"{file}\";"));
     assert_eq!(secret("/run/keys/relay"), none);
+    let named = with("gateway", "services.mailstack.settings.aliases.secret = \"/nix/store/0123-relay\";");
+    assert!(
+        named.len() == 1 && named[0].starts_with("services.mailstack.settings.aliases.secret lies in"),
+        "{named:?}"
+    );
     let faults = secret("/nix/store/0123-relay");
     assert!(faults.len() == 1 && faults[0].contains("everybody can read"), "{faults:?}");
 }

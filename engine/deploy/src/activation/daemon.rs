@@ -43,6 +43,8 @@ pub struct Daemon {
     pub command: Vec<OsString>,
     /// Where it is seen.
     pub places: Places,
+    /// Whether whoever starts it stays: its log is what that one has for standard error.
+    pub foreground: bool,
 }
 
 impl Activator for Daemon {
@@ -73,10 +75,13 @@ impl Activator for Daemon {
     }
 
     fn start(&self) -> Result<Running, ActivationError> {
-        for place in [&self.places.pid_file, &self.places.control_socket, &self.places.log] {
+        for place in [&self.places.pid_file, &self.places.control_socket] {
             place.parent().map_or(Ok(()), disk::make_dirs)?;
         }
-        let (log, begins) = self.open_log()?;
+        let (log, begins) = match self.foreground {
+            true => (None, 0),
+            false => self.open_log().map(|(log, begins)| (Some(log), begins))?,
+        };
         let mut child = self.spawn(log)?;
         let begin = Instant::now();
         loop {
@@ -97,6 +102,7 @@ impl Activator for Daemon {
 impl Daemon {
     fn open_log(&self) -> Result<(File, u64), ActivationError> {
         let path = &self.places.log;
+        path.parent().map_or(Ok(()), disk::make_dirs)?;
         let open = || {
             let log = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
             let length = log.metadata()?.len();
@@ -105,16 +111,18 @@ impl Daemon {
         open().map_err(|source| ActivationError::Log { path: path.clone(), source })
     }
 
-    fn spawn(&self, log: File) -> Result<Child, ActivationError> {
+    fn spawn(&self, log: Option<File>) -> Result<Child, ActivationError> {
         let failed = |source| ActivationError::Process {
             operation: format!("start {}", self.command.join(" ".as_ref()).display()),
             source,
         };
         let nothing = io::Error::from(io::ErrorKind::InvalidInput);
         let (program, arguments) = self.command.split_first().ok_or(nothing).map_err(failed)?;
-        let errors = log.try_clone().map_err(failed)?;
         let mut command = Command::new(program);
-        command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.args(arguments).current_dir("/").stdin(Stdio::null());
+        if let Some(log) = log {
+            command.stdout(log.try_clone().map_err(failed)?).stderr(log);
+        }
         command.spawn().map_err(failed)
     }
 
@@ -138,6 +146,9 @@ impl Daemon {
 
     /// What the daemon said since it was started.
     fn tail(&self, begins: u64) -> String {
+        if self.foreground {
+            return String::new();
+        }
         let all = fs::read(&self.places.log).unwrap_or_default();
         let new = all.get(usize::try_from(begins).unwrap_or(usize::MAX)..).unwrap_or_default();
         let last = &new[new.len().saturating_sub(QUOTE)..];
