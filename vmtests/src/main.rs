@@ -11,6 +11,7 @@ mod faults;
 mod mailbox;
 mod netns;
 mod plan;
+mod policy;
 mod report;
 mod run;
 mod talk;

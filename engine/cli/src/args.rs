@@ -54,9 +54,9 @@ pub enum Command {
         #[arg(value_enum)]
         role: RoleArgument,
     },
-    /// Say all that is wrong with declarations
+    /// Say all that is wrong with declarations, and with topologies of hosts
     Check {
-        /// The declarations
+        /// The declarations and topologies
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Print JSON

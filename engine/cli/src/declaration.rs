@@ -62,6 +62,15 @@ pub enum Wrong {
     Written(Fault),
     /// It contradicts itself, or holds a value that is none.
     Meant(ModelFault),
+    /// It disagrees with the rest of a topology.
+    Disagrees {
+        /// The key.
+        key: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
     /// It imports what cannot be read.
     Import {
         /// The key.

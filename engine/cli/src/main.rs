@@ -16,6 +16,7 @@ mod reference;
 mod sendmail;
 mod sources;
 mod table;
+mod topology;
 mod words;
 
 use std::io::Write;

@@ -9,6 +9,7 @@ pub use mailstack_smtp::address::{Address, AddressError, Domain, DomainName, Rev
 pub use crate::decision::{
     BadAddress, Client, Expanded, Here, NotAMailbox, RecipientVerdict, Refusal, Route, Target,
 };
+pub use crate::exchangers::better_exchangers;
 pub use crate::recipient::recipient;
 pub use crate::rewrite::rewrite_header;
 pub use crate::route::{route, route_target};
@@ -19,6 +20,7 @@ pub mod address_list;
 mod alias;
 mod decision;
 mod generics;
+mod exchangers;
 pub mod header;
 mod interpret;
 mod recipient;

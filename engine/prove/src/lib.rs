@@ -13,6 +13,7 @@ pub use crate::trace::{Decided, Question, Trace, trace};
 pub mod corpus;
 pub mod expect;
 mod finding;
+pub mod fleet;
 mod probe;
 mod site;
 mod source;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::declaration::Declaration;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::topology;
 use crate::words::{self, FaultReport};
 
 /// What is said of one file.
@@ -48,11 +49,40 @@ pub fn check(files: &[PathBuf], json: bool) -> Result<Exit, Failure> {
     let mut worst = Exit::Done;
     let mut reports = Vec::new();
     for file in files {
-        let (report, exit) = check_one(file, json)?;
+        let (report, exit) = match topology_in(file) {
+            Some(bytes) => check_topology(file, &bytes, json)?,
+            None => {
+                let (report, exit) = check_one(file, json)?;
+                (Any::Host(report), exit)
+            }
+        };
         worst = worst.max(exit);
         reports.push(report);
     }
     if json { super::print_json(&reports).map(|_| worst) } else { Ok(worst) }
+}
+
+/// What is said of a file of either language.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Any {
+    Host(Report),
+    Topology(topology::Report),
+}
+
+/// The octets of a file that is a topology; one that cannot be read is none.
+fn topology_in(file: &Path) -> Option<Vec<u8>> {
+    std::fs::read(file).ok().filter(|bytes| topology::is_topology(bytes))
+}
+
+fn check_topology(file: &Path, bytes: &[u8], json: bool) -> Result<(Any, Exit), Failure> {
+    let report = topology::check(file, bytes);
+    if !json {
+        report.rendered().for_each(|text| eprintln!("{text}\n"));
+        eprintln!("{}", report.sum());
+    }
+    let exit = report.exit();
+    Ok((Any::Topology(report), exit))
 }
 
 fn check_one(file: &Path, json: bool) -> Result<(Report, Exit), Failure> {

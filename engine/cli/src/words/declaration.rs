@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use annotate_snippets::{AnnotationKind, Level, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Snippet};
 use mailstack_deploy::model::{FaultKind as Meant, ModelFault, time};
 use mailstack_prove::{Finding, Severity};
 use mailstack_schema::spans::child;
@@ -15,6 +15,7 @@ use super::Words;
 use crate::declaration::{Declaration, Faulty, Invalid, Wrong};
 use crate::exit::Exit;
 use crate::sources::{Sources, boundary};
+use crate::topology::Spot;
 
 /// One fault, as `--json` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -102,6 +103,20 @@ pub(super) fn render_one(sources: &Sources, report: &FaultReport, level: Level<'
     super::render(title.element(snippet).elements(notes).elements(help))
 }
 
+/// Something with the places that it stands at, as text.
+pub fn at_places(words: &Words, level: Level<'_>, spots: &[Spot<'_>]) -> String {
+    let mut group = Group::with_title(level.primary_title(words.title.as_str()));
+    for spot in spots {
+        let (source, span) = spot.sources.local(&spot.span);
+        let annotation = AnnotationKind::Primary.span(visible(&source.text, &span)).label(spot.key.as_str());
+        let path = source.path.display().to_string();
+        group = group.element(Snippet::source(source.text.as_str()).path(path).annotation(annotation));
+    }
+    let notes = words.notes.iter().map(|note| Level::NOTE.message(note.as_str()));
+    let help = words.help.iter().map(|help| Level::HELP.message(help.as_str()));
+    super::render(group.elements(notes).elements(help))
+}
+
 /// A span that underlines at least one character, and no more than its first line; whole characters, whatever span
 /// comes: that of octets which are no text may end anywhere.
 fn visible(text: &str, span: &Range<usize>) -> Range<usize> {
@@ -120,6 +135,9 @@ pub fn reports(invalid: &Invalid) -> Vec<FaultReport> {
             let one = |(span, wrong): &(Range<usize>, Wrong)| match wrong {
                 Wrong::Written(fault) => report(sources, span, &fault.path, written(fault)),
                 Wrong::Meant(fault) => report(sources, span, &fault.path, meant(fault)),
+                Wrong::Disagrees { key, message, help } => {
+                    report(sources, span, key, Words::new(message.as_str()).help(help.as_str()))
+                }
                 Wrong::Import { key, file, source } => report(sources, span, key, import(file, source)),
             };
             faults.iter().map(one).collect()

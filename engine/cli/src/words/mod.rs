@@ -24,7 +24,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 pub use apply::{discrepancy, drift, note, step};
-pub use declaration::{FaultReport, finding, reports};
+pub use declaration::{FaultReport, at_places, finding, reports};
 pub use expect::unmet;
 
 const BOLD: anstyle::Style = anstyle::Style::new().bold();

@@ -6,6 +6,7 @@ mod activation;
 mod ci;
 mod editor;
 mod flake;
+mod fleet;
 mod host;
 mod imports;
 mod load;

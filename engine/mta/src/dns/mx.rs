@@ -1,5 +1,6 @@
 //! The order of mail hosts (RFC 5321 5.1), pure.
 
+use mailstack_policy::better_exchangers;
 use mailstack_smtp::address::DomainName;
 
 use super::NoRoute;
@@ -36,12 +37,9 @@ pub(super) fn order(
     }
     shuffle(&mut hosts, random);
     hosts.sort_by_key(|(preference, _)| *preference);
-    // This host, and all that are no better, would only send it back here.
-    if let Some(own) = hosts.iter().find(|(_, host)| is_own(host)).map(|(preference, _)| *preference) {
-        hosts.retain(|(preference, _)| *preference < own);
-        if hosts.is_empty() {
-            return Err(NoRoute::Loop(domain.clone()));
-        }
+    better_exchangers(&mut hosts, is_own);
+    if hosts.is_empty() {
+        return Err(NoRoute::Loop(domain.clone()));
     }
     let mut ordered: Vec<DomainName> = Vec::new();
     for (_, host) in hosts {
