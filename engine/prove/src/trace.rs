@@ -4,7 +4,7 @@ use mailstack_policy::header::fields;
 use mailstack_policy::rules::Rules;
 use mailstack_policy::{
     Address, Client, Expanded, Here, Notes, RecipientVerdict, Refusal, ReversePath, Route, Step, recipient,
-    rewrite_header, route, sender,
+    rewrite_header, route_target, sender,
 };
 use serde::Serialize;
 
@@ -66,7 +66,9 @@ pub fn trace(
         RecipientVerdict::Refuse(refusal) => Err(refusal),
     });
     let found = recipient.result.as_deref().unwrap_or_default();
-    let hop = |one: &Expanded| noted(here, &one.address, |here| route(rules, here, &one.address));
+    let hop = |one: &Expanded| {
+        noted(here, &one.address, |here| route_target(rules, here, &one.address, &one.target))
+    };
     let hops = found.iter().map(hop).collect();
     let header = |name, address: &Address| noted(here, address, |here| rewritten(rules, here, name, address));
     let header_sender = from.address().map(|from| header("From", from));

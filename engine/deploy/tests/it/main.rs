@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod cf;
+mod differential;
 mod golden;
 mod hosts;
 mod real_sendmail;
