@@ -248,7 +248,7 @@ pub struct Local {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"joe": "Joe.Bloggs@corp.example"}]))]
     pub genericstable: Option<BTreeMap<String, String>>,
-    /// Local names and where their mail goes. Sendmail: `/etc/mail/aliases`. Default: none.
+    /// Local names and where their mail goes: addresses, users, `\user`, `:include:/path`; `owner-NAME` is the sender to the members of NAME. Sendmail: `/etc/mail/aliases`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"root": "root@corp.example"}]))]
     pub aliases: Option<BTreeMap<String, OneOrMany>>,

@@ -7,6 +7,7 @@ use mailstack_smtp::address::{Address, Domain};
 
 use crate::decision::{Here, NotAMailbox, Refusal, Target};
 use crate::interpret::Meaning;
+use crate::list::{Includes, is_list};
 use crate::rules::{AliasTarget, Rules};
 use crate::virtuser;
 use crate::why::Rule;
@@ -30,9 +31,25 @@ pub(crate) fn expand(
     address: Address,
     user_exists: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Final>, Refusal> {
-    let mut expansion = Expansion { rules, here, user_exists, path: Vec::new(), done: BTreeSet::new() };
+    let includes = Includes::new();
+    let mut expansion = Expansion::new(rules, here, &includes, user_exists);
     let mut found = Found::default();
     expansion.name(&address, &mut found)?;
+    Ok(found.in_order)
+}
+
+/// The final members of a list, which has these files. Errors: there is no such alias, or a loop.
+pub(crate) fn expand_list(
+    rules: &Rules,
+    here: Here<'_>,
+    alias: &str,
+    includes: &Includes,
+    user_exists: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Final>, Refusal> {
+    let (alias, targets) = rules.aliases.get_key_value(alias).ok_or(Refusal::UserUnknown)?;
+    let mut expansion = Expansion::new(rules, here, includes, user_exists);
+    let mut found = Found::default();
+    expansion.members(alias, targets, &mut found)?;
     Ok(found.in_order)
 }
 
@@ -69,6 +86,10 @@ struct Expansion<'a> {
     rules: &'a Rules,
     here: Here<'a>,
     user_exists: &'a dyn Fn(&str) -> bool,
+    /// The addresses of the files of the list that is expanded.
+    includes: &'a Includes,
+    /// The files that led here.
+    files: Vec<&'a str>,
     /// The aliases that led here.
     path: Vec<&'a str>,
     /// The aliases that are expanded.
@@ -76,6 +97,16 @@ struct Expansion<'a> {
 }
 
 impl<'a> Expansion<'a> {
+    fn new(
+        rules: &'a Rules,
+        here: Here<'a>,
+        includes: &'a Includes,
+        user_exists: &'a dyn Fn(&str) -> bool,
+    ) -> Self {
+        let (files, path, done) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { rules, here, user_exists, includes, files, path, done }
+    }
+
     /// A local address that the client wrote.
     fn name(&mut self, address: &Address, found: &mut Found) -> Result<(), Refusal> {
         let name = address.local().to_ascii_lowercase();
@@ -116,6 +147,21 @@ impl<'a> Expansion<'a> {
         if !self.done.insert(alias) {
             return Ok(());
         }
+        if is_list(self.rules, alias, targets) {
+            self.here.note_of(|| Rule::List(alias.to_owned()), &alias);
+            let target = Target::List(alias.to_owned());
+            found.add(Final { address: self.mailbox(alias, None)?, target });
+            return Ok(());
+        }
+        self.members(alias, targets, found)
+    }
+
+    fn members(
+        &mut self,
+        alias: &'a str,
+        targets: &'a [AliasTarget],
+        found: &mut Found,
+    ) -> Result<(), Refusal> {
         self.here.note(|| Rule::Alias(alias.to_owned()), &alias, &Listed(targets));
         self.path.push(alias);
         for target in targets {
@@ -141,7 +187,22 @@ impl<'a> Expansion<'a> {
                 }
                 Err(refusal) => return Err(refusal),
             },
+            AliasTarget::Include(path) => self.file(path, found)?,
         }
+        Ok(())
+    }
+
+    /// A file that includes itself adds nothing.
+    fn file(&mut self, path: &'a str, found: &mut Found) -> Result<(), Refusal> {
+        let includes = self.includes;
+        if self.files.contains(&path) {
+            return Ok(());
+        }
+        self.files.push(path);
+        for target in includes.get(path).into_iter().flatten() {
+            self.target(target, found)?;
+        }
+        self.files.pop();
         Ok(())
     }
 
@@ -207,10 +268,7 @@ impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, target) in self.0.iter().enumerate() {
             f.write_str(if index > 0 { ", " } else { "" })?;
-            match target {
-                AliasTarget::Address(address) => address.fmt(f)?,
-                AliasTarget::User(user) => write!(f, "\\{user}")?,
-            }
+            target.fmt(f)?;
         }
         Ok(())
     }

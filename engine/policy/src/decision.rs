@@ -129,6 +129,8 @@ pub enum Target {
     /// It goes where its address says.
     #[default]
     Address,
+    /// It is queued anew for the members of this alias when it is delivered, with the alias's owner as the sender.
+    List(String),
     /// Nothing: it comes back to the sender.
     Refused(Refusal),
 }

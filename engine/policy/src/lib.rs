@@ -10,6 +10,9 @@ pub use crate::decision::{
     BadAddress, Client, Expanded, Here, NotAMailbox, RecipientVerdict, Refusal, Route, Target,
 };
 pub use crate::exchangers::better_exchangers;
+pub use crate::list::{
+    IncludeError, IncludeFault, Includes, include_targets, list_includes, list_members, list_owner,
+};
 pub use crate::recipient::recipient;
 pub use crate::rewrite::rewrite_header;
 pub use crate::route::{route, route_target};
@@ -23,6 +26,7 @@ mod exchangers;
 mod generics;
 pub mod header;
 mod interpret;
+mod list;
 mod recipient;
 mod rewrite;
 mod route;

@@ -29,6 +29,10 @@ pub fn route(rules: &Rules, here: Here<'_>, address: &Address) -> Route {
 pub fn route_target(rules: &Rules, here: Here<'_>, address: &Address, target: &Target) -> Route {
     match target {
         Target::Address => route(rules, here, address),
+        Target::List(alias) => {
+            here.note_of(|| Rule::List(alias.clone()), address);
+            local(alias)
+        }
         Target::Refused(refusal) => {
             here.note_of(|| Rule::Refused(refusal.clone()), address);
             Route::Fail(refusal.clone())

@@ -89,6 +89,8 @@ pub enum AliasTarget {
     Address(Address),
     /// A local user, not expanded again (`\user`).
     User(String),
+    /// The addresses in this file, read when the alias is delivered to (`:include:/path`).
+    Include(String),
 }
 
 /// What a `mailertable` entry is looked up by.

@@ -36,6 +36,8 @@ pub enum Rule {
     Hidden,
     /// An alias expands.
     Alias(String),
+    /// An alias with an owner, or with addresses in a file: expanded when it is delivered to.
+    List(String),
     /// `\user`, or an alias that names itself: the mailbox, not expanded again.
     NotExpanded(String),
     /// A user of this host.

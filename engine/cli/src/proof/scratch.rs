@@ -86,9 +86,10 @@ fn accounts(hostname: &DomainName, config: &Config, plan: &Plan) -> Vec<Account>
 }
 
 fn named_by_rules(rules: &Rules) -> impl Iterator<Item = String> {
-    let targets = rules.aliases.values().flatten().map(|target| match target {
-        AliasTarget::User(name) => name.clone(),
-        AliasTarget::Address(address) => address.local().to_owned(),
+    let targets = rules.aliases.values().flatten().filter_map(|target| match target {
+        AliasTarget::User(name) => Some(name.clone()),
+        AliasTarget::Address(address) => Some(address.local().to_owned()),
+        AliasTarget::Include(_) => None,
     });
     let mailers = rules.mailertable.values().filter_map(|mailer| match mailer {
         Mailer::Local { user } => user.clone(),

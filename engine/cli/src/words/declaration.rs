@@ -264,6 +264,7 @@ fn way_out(kind: &Meant) -> Option<String> {
         Meant::Twice { other, .. } => format!("remove it, or `{other}`"),
         Meant::Covered { .. } | Meant::LoopbackNetwork { .. } => "remove it".to_owned(),
         Meant::BareAddress { bracketed, .. } => format!("write `\"{bracketed}\"`"),
+        Meant::Include { .. } => "such as `:include:/etc/mail/lists/team`".to_owned(),
         Meant::SpecialTarget { .. } => "name a user or an address".to_owned(),
         Meant::HostBits { network, .. } | Meant::NoPrefix { network, .. } => format!("write `{network}`"),
         Meant::TooWide { .. } | Meant::Network { .. } => "name the networks that are yours".to_owned(),

@@ -4,9 +4,7 @@ use std::fmt::Write;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mailstack_policy::DomainName;
-use mailstack_policy::rules::{
-    Agent, AliasTarget, Generics, Mailer, MailertableKey, NextHop, Virtuser, VirtuserKey,
-};
+use mailstack_policy::rules::{Agent, Generics, Mailer, MailertableKey, NextHop, Virtuser, VirtuserKey};
 use mailstack_runtime::Limits;
 
 use super::{Files, Kind, add as add_file, mc};
@@ -59,17 +57,10 @@ fn aliases(mta: &Mta) -> String {
         }
     }
     for (name, targets) in &mta.aliases {
-        let targets: Vec<String> = targets.iter().map(alias_target).collect();
+        let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
         let _ = writeln!(text, "{name}: {}", targets.join(", "));
     }
     text
-}
-
-fn alias_target(target: &AliasTarget) -> String {
-    match target {
-        AliasTarget::Address(address) => address.to_string(),
-        AliasTarget::User(user) => format!("\\{user}"),
-    }
 }
 
 fn mailertable(mta: &Mta) -> String {

@@ -124,8 +124,14 @@ pub enum FaultKind {
         /// With brackets.
         bracketed: String,
     },
-    /// A program, a file or a list of addresses in a file as the target of an alias.
-    #[error("`{text}`: programs, files and :include: are not supported as alias targets in this version")]
+    /// Not `:include:` with an absolute path.
+    #[error("`{text}` is not `:include:` and an absolute path of letters, digits and `._+-`")]
+    Include {
+        /// What was written.
+        text: String,
+    },
+    /// A program or a file as the target of an alias.
+    #[error("`{text}`: programs and files are not supported as alias targets in this version")]
     SpecialTarget {
         /// What was written.
         text: String,

@@ -130,6 +130,11 @@ pub(super) fn alias_target(text: &str) -> Result<AliasTarget, FaultKind> {
     if let Some(name) = text.strip_prefix('\\') {
         return user(name).map(AliasTarget::User);
     }
+    if let Some(path) = text.strip_prefix(":include:") {
+        return include(path)
+            .map(AliasTarget::Include)
+            .ok_or_else(|| FaultKind::Include { text: text.to_owned() });
+    }
     if text.trim_start().starts_with(['|', '/', ':']) {
         return Err(FaultKind::SpecialTarget { text: text.to_owned() });
     }
@@ -144,6 +149,13 @@ pub(super) fn alias_target(text: &str) -> Result<AliasTarget, FaultKind> {
         user(text)?;
     }
     Ok(AliasTarget::Address(address))
+}
+
+/// An absolute path that every reader of the aliases understands alike.
+fn include(path: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._+-".contains(c);
+    let names = path.strip_prefix('/')?.split('/').all(|name| !matches!(name, "" | "." | ".."));
+    (names && path.chars().all(plain)).then(|| path.to_owned())
 }
 
 /// The value of a mailertable entry.

@@ -16,13 +16,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::helper::{Failure, Helper};
+use super::lists;
 use super::local::{Facts, has_been_delivered_to};
 use super::notice;
 use super::remote::{Remote, Verdict};
 use super::watched::Watch;
 use crate::bounce::{self, Action, Cause};
 use crate::event::{Event, Events, Step};
-use crate::host::Users;
+use crate::host::{Root, Users};
 use crate::message::{Outcome, QueueId, Recipient, Timestamp};
 use crate::queue::{Attempt, Destination, Dispatcher, Due, JOBS, Job, Queue};
 use crate::spool::SpoolError;
@@ -37,6 +38,8 @@ const MAX_HEADER: usize = 64 * 1024;
 pub struct Context {
     /// The configuration.
     pub config: Arc<Config>,
+    /// The prefix of its paths.
+    pub root: Root,
     /// This host, `$j`.
     pub hostname: DomainName,
     /// The deliverer over SMTP.
@@ -125,7 +128,7 @@ impl Context {
     /// False: the queue is closed.
     async fn work(&self, queue: &Queue, job: Job) -> bool {
         let watch = Watch::default();
-        let mut endings = self.endings(&job, &watch).await;
+        let mut endings = self.endings(queue, &job, &watch).await;
         if let Some(fault) = watch.fault() {
             endings.iter_mut().for_each(|ending| blame(ending, fault));
         }
@@ -160,7 +163,7 @@ impl Context {
         }
     }
 
-    async fn endings(&self, job: &Job, watch: &Watch) -> Vec<Ending> {
+    async fn endings(&self, queue: &Queue, job: &Job, watch: &Watch) -> Vec<Ending> {
         if job.expired {
             let lifetime = Duration::from_secs(self.config.queue.lifetime);
             return job.recipients.iter().map(|due| expired(due, lifetime)).collect();
@@ -169,7 +172,7 @@ impl Context {
             Destination::Local => {
                 let mut endings = Vec::with_capacity(job.recipients.len());
                 for due in &job.recipients {
-                    endings.push(self.deliver_here(job, due, watch).await);
+                    endings.push(self.deliver_here(queue, job, due, watch).await);
                 }
                 endings
             }
@@ -199,7 +202,7 @@ impl Context {
         }
     }
 
-    async fn deliver_here(&self, job: &Job, due: &Due, watch: &Watch) -> Ending {
+    async fn deliver_here(&self, queue: &Queue, job: &Job, due: &Due, watch: &Watch) -> Ending {
         let address = &due.recipient.address;
         let user = match self.route(address, &due.recipient.target) {
             Route::Local { user } => user,
@@ -213,6 +216,9 @@ impl Context {
         if has_been_delivered_to(&header, &delivered_to) {
             let text = format!("mail forwarding loop for {delivered_to}");
             return Ending::Verdict(Verdict::Failed(Cause::here("5.4.6", text)));
+        }
+        if let Target::List(alias) = &due.recipient.target {
+            return lists::deliver(self, queue, job, due, watch, alias).await;
         }
         let sender = job.envelope.sender.address().map(ToString::to_string).unwrap_or_default();
         let facts = Facts { sender, delivered_to, at: now() };

@@ -6,6 +6,7 @@ use std::io;
 use crate::spool;
 
 pub mod helper;
+mod lists;
 pub mod local;
 mod manager;
 mod notice;

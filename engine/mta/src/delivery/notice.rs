@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use mailstack_policy::{Client, Expanded, Here, RecipientVerdict, Refusal, Route};
+use mailstack_policy::{Client, Expanded, Here, RecipientVerdict, Refusal, Route, Target};
 use mailstack_smtp::address::Address;
 
 use super::manager::{Context, Ending, fate, now, random};
@@ -111,6 +111,9 @@ fn mailboxes(context: &Context, address: &Address) -> Option<Vec<Expanded>> {
 
 /// Whether mail for an address goes anywhere, as far as this host knows.
 fn is_there(context: &Context, one: &Expanded) -> bool {
+    if let Target::List(_) = one.target {
+        return true;
+    }
     match context.route(&one.address, &one.target) {
         Route::Local { user } => may_exist(context, &user),
         Route::Fail(_) => false,

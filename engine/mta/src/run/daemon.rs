@@ -161,6 +161,7 @@ impl Daemon {
         let context = delivery::Context {
             remote: Remote::new(dns, self.hostname.clone()),
             users: Users::of(&self.root),
+            root: self.root,
             config: self.config,
             hostname: self.hostname,
             helper: self.helper,

@@ -50,6 +50,7 @@ fn verdict(host: &Host, client: &Client, to: &str) -> String {
             let one = |one: &mailstack_policy::Expanded| match &one.target {
                 Target::Address => one.address.to_string(),
                 Target::Refused(refusal) => format!("{} {refusal:?}", one.address),
+                Target::List(alias) => format!("list {alias}"),
             };
             found.iter().map(one).collect::<Vec<_>>().join(" ")
         }

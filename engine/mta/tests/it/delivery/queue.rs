@@ -14,7 +14,7 @@ use mailstack_mta::host::{Root, Users};
 use mailstack_mta::message::{Envelope, Notify, Origin, Recipient, Timestamp};
 use mailstack_mta::queue::{Destination, Queue};
 use mailstack_mta::spool::Standing;
-use mailstack_policy::rules::{HopHost, NextHop, Qualify, Rules};
+use mailstack_policy::rules::{AliasTarget, HopHost, NextHop, Qualify, Rules};
 use mailstack_policy::{Here, Route, Target};
 use mailstack_runtime::{Config, Limits, MailboxFormat, Mailboxes, Paths, Role};
 use tokio::sync::{broadcast, oneshot};
@@ -27,6 +27,15 @@ use super::sink::{At, Plan, Sink};
 const MESSAGE: &[u8] = b"From: bob@corp.example\r\nSubject: hi\r\n\r\nwords\r\n";
 const NAME: &str = "gw.corp.example";
 
+/// `team`: one here, and those of a file; its errors are carol's.
+fn lists() -> BTreeMap<String, Vec<AliasTarget>> {
+    let address = |text: &str| AliasTarget::Address(text.parse().unwrap());
+    BTreeMap::from([
+        ("team".to_owned(), vec![address("bob"), AliasTarget::Include("/etc/team".to_owned())]),
+        ("owner-team".to_owned(), vec![address("carol")]),
+    ])
+}
+
 fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
     let rules = Rules {
         qualify: Qualify::OwnHost,
@@ -38,7 +47,7 @@ fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
         generics: None,
         virtual_domains: BTreeSet::new(),
         virtusertable: BTreeMap::new(),
-        aliases: BTreeMap::new(),
+        aliases: lists(),
         mailertable: BTreeMap::new(),
         mail_hosts: vec![NextHop { host: HopHost::Address(mail_host.ip()), port: mail_host.port() }],
     };
@@ -110,7 +119,8 @@ impl Host {
         let events = Events::new(Log::Off);
         let seen = events.subscribe();
         let remote = Remote::new(names::hosts(""), hostname.clone());
-        let context = Context { config, hostname, remote, helper, users: Users::of(&root), events };
+        let users = Users::of(&root);
+        let context = Context { config, root, hostname, remote, helper, users, events };
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
             let _ = stopped.await;
@@ -251,6 +261,61 @@ async fn unknown_users_and_circles_come_back() {
     assert!(mailbox.contains("\nStatus: 5.1.1\n"), "{mailbox}");
     let circling = b"Delivered-To: bob@corp.example\r\nSubject: round\r\n\r\nwords\r\n";
     host.send_message("carol@corp.example", vec![recipient("bob@corp.example")], circling).await;
+    host.concluded(2).await;
+    let mailbox = fs::read_to_string(host.tree.path("var/mail/carol")).unwrap();
+    assert!(mailbox.contains("\nStatus: 5.4.6\n"), "{mailbox}");
+}
+
+/// What RCPT makes of `team`.
+fn team() -> Recipient {
+    let expanded_from = Some("team@corp.example".parse().unwrap());
+    Recipient { expanded_from, target: Target::List("team".to_owned()), ..recipient("team@gw.corp.example") }
+}
+
+#[tokio::test]
+async fn a_list_is_sent_on_by_its_owner() {
+    let sink = Sink::start(Plan { refuse: vec![("no", 550, "5.1.1 no such user")], ..Plan::default() }).await;
+    let mut host = Host::start(&sink, true);
+    fs::write(host.tree.path("etc/team"), "# who\nOne <far@far.example>, no@far.example\nbob\n").unwrap();
+    let success = Some(Notify { success: true, failure: true, delay: false });
+    host.send("alice@far.example", vec![Recipient { notify: success, ..team() }]).await;
+    // The message, the receipt that it reached the list, the copy, and what comes back of it.
+    host.concluded(4).await;
+    let taken = sink.taken();
+    let copy = taken.iter().find(|taken| taken.to == ["far@far.example"]).unwrap();
+    assert_eq!(copy.from, "<carol@gw.corp.example>");
+    assert!(copy.octets.starts_with(b"Delivered-To: team@gw.corp.example\r\nFrom: bob@corp.example\r\n"));
+    let mailbox = fs::read_to_string(host.tree.path("var/mail/bob")).unwrap();
+    assert!(mailbox.contains("Return-Path: <carol@gw.corp.example>\n"), "{mailbox}");
+    let owner = fs::read_to_string(host.tree.path("var/mail/carol")).unwrap();
+    assert!(owner.contains("no@far.example") && owner.contains("\nStatus: 5.1.1\n"), "{owner}");
+    assert_eq!(taken.iter().filter(|taken| taken.to == ["alice@far.example"]).count(), 1, "{taken:?}");
+    assert_eq!(host.queue.count(), 0);
+}
+
+#[tokio::test]
+async fn a_list_waits_for_its_file_and_breaks_circles() {
+    let sink = Sink::start(Plan::default()).await;
+    let mut host = Host::start(&sink, true);
+    let waits = async |host: &mut Host, why: &str| {
+        let event = host.event(|event| matches!(event, Event::Deferred(_))).await;
+        let Event::Deferred(step) = event else { unreachable!() };
+        assert!(step.dsn == "4.2.4" && step.text.contains(why), "{step:?}");
+    };
+    host.send("carol@corp.example", vec![team()]).await;
+    waits(&mut host, "cannot read /etc/team").await;
+    let file = host.tree.path("etc/team");
+    fs::write(&file, "far@far.example\n").unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    host.queue.flush();
+    waits(&mut host, "writable by others").await;
+    assert_eq!((host.queue.count(), sink.taken().len()), (1, 0));
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    host.queue.flush();
+    host.concluded(2).await;
+    assert_eq!(sink.taken().len(), 1);
+    let again = b"Delivered-To: team@gw.corp.example\r\nSubject: round\r\n\r\nwords\r\n";
+    host.send_message("carol@corp.example", vec![team()], again).await;
     host.concluded(2).await;
     let mailbox = fs::read_to_string(host.tree.path("var/mail/carol")).unwrap();
     assert!(mailbox.contains("\nStatus: 5.4.6\n"), "{mailbox}");
