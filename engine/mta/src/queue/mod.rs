@@ -236,7 +236,8 @@ impl Queue {
         (changes, endings, behaviour)
     }
 
-    /// Outcomes are acted on once they are durable; a deferral that a crash undoes is only an early retry.
+    /// Outcomes are durable before anything is done about them. A deferral that a crash undoes is only an early retry;
+    /// one that a next hop or a mailbox took would arrive there twice, and leaves no more to be done than its space.
     async fn record(
         &self,
         id: QueueId,
@@ -252,9 +253,13 @@ impl Queue {
                 _ => Ok(None),
             };
         }
-        let mut wait = FIRST_WAIT;
+        let (mut wait, was_taken) = (FIRST_WAIT, notice.is_none() && changes.iter().all(is_taken));
         loop {
-            match self.shared.spool.conclude(id, changes.clone(), notice.clone()).await {
+            let recorded = match was_taken {
+                true => self.shared.spool.note(id, changes.clone()).await.map(|()| None),
+                false => self.shared.spool.conclude(id, changes.clone(), notice.clone()).await,
+            };
+            match recorded {
                 Err(SpoolError::Io { .. } | SpoolError::Full) => {
                     tokio::time::sleep(wait).await;
                     wait = LONGEST_WAIT.min(wait * 2);
@@ -343,6 +348,15 @@ impl From<Stored> for Listed {
             },
             recipients: envelope.recipients.into_iter().enumerate().map(recipient).collect(),
         }
+    }
+}
+
+/// Whether nobody is told of a change and nothing else follows from it.
+fn is_taken(change: &Change) -> bool {
+    match change {
+        Change::Done { outcome: Outcome::Taken { .. } | Outcome::Delivered { .. }, .. } => true,
+        Change::Deferred { .. } => true,
+        Change::Done { .. } | Change::Held | Change::Released => false,
     }
 }
 

@@ -7,9 +7,11 @@ use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::body::{Body, Kept};
 use super::change::{Change, Notice, Standing, Stored};
@@ -26,14 +28,15 @@ use crate::message::{Envelope, Outcome, QueueId};
 pub const SMALL: usize = 64 * 1024;
 /// Octets of the chunks that a larger message is written in; what a session holds of it in memory.
 pub const CHUNK: usize = 128 * 1024;
-/// Operations that wait for the committer, from all sessions.
-const WAITING: usize = 256;
 /// Octets of bodies in one batch, about.
 const BATCH: usize = 4 * 1024 * 1024;
+/// How long what was only noted waits for a commit that makes it durable; then it is synced for its own sake.
+const UNSYNCED: Duration = Duration::from_secs(1);
 
 /// An open spool. Clones are the same; the last one dropped closes it.
 #[derive(Clone)]
 pub struct Spool {
+    /// Whoever asks waits for the answer, so that no more wait than there are sessions and deliveries.
     ops: mpsc::Sender<Op>,
     index: Shared,
     next_id: Arc<AtomicU64>,
@@ -55,7 +58,7 @@ impl Spool {
     pub fn on(disk: Arc<dyn Disk>, options: Options) -> Result<(Spool, Recovery), SpoolError> {
         let (log, mut recovery) = Log::open(disk, options)?;
         let under_way = take_over(&*log.disk, &log.index, &mut recovery);
-        let (ops, received) = mpsc::channel(WAITING);
+        let (ops, received) = mpsc::channel();
         let spool = Spool {
             ops,
             index: log.index.clone(),
@@ -81,7 +84,9 @@ impl Spool {
         self.ask(|reply| Op::Change { id, changes, durable: true, reply }).await
     }
 
-    /// Records changes that a crash may undo, deferrals: they become durable with the next commit of anything.
+    /// Records changes that a crash may undo: deferrals, and what a next hop or a mailbox took, which a power cut then
+    /// makes arrive twice. They are written when this returns, so that a killed process loses none, and become durable
+    /// with the next commit of anything, within a second at the latest.
     pub async fn note(&self, id: QueueId, changes: Vec<Change>) -> Result<(), SpoolError> {
         self.ask(|reply| Op::Change { id, changes, durable: false, reply }).await
     }
@@ -165,7 +170,7 @@ impl Spool {
 
     async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, SpoolError> {
         let (reply, answer) = oneshot::channel();
-        self.ops.send(op(reply)).await.map_err(|_| SpoolError::Closed)?;
+        self.ops.send(op(reply)).map_err(|_| SpoolError::Closed)?;
         answer.await.map_err(|_| SpoolError::Closed)?
     }
 }
@@ -202,8 +207,9 @@ fn named(index: &Shared, mark: &Mark) -> Option<super::UnderWay> {
 }
 
 /// The committer: takes what waits, as one batch.
-fn serve(mut log: Log, mut ops: mpsc::Receiver<Op>, under_way: &UnderWay) {
-    while let Some(first) = ops.blocking_recv() {
+fn serve(mut log: Log, ops: mpsc::Receiver<Op>, under_way: &UnderWay) {
+    let mut unsynced: Option<Instant> = None;
+    while let Some(first) = next(&mut log, &ops, &mut unsynced) {
         let mut octets = weight(&first);
         let mut batch = vec![first];
         while octets < BATCH
@@ -214,10 +220,30 @@ fn serve(mut log: Log, mut ops: mpsc::Receiver<Op>, under_way: &UnderWay) {
         }
         log.commit(batch);
         log.tidy();
+        unsynced = log.has_unsynced().then(|| unsynced.unwrap_or_else(Instant::now));
     }
-    // Deferrals that no commit came after.
+    // What was noted, and no commit came after.
     let _ = log.sync();
     under_way.close();
+}
+
+/// The next operation; None: all handles are gone. What was noted `unsynced` ago is synced when its time is over,
+/// also where operations keep coming.
+fn next(log: &mut Log, ops: &mpsc::Receiver<Op>, unsynced: &mut Option<Instant>) -> Option<Op> {
+    loop {
+        let Some(since) = *unsynced else { return ops.recv().ok() };
+        let left = UNSYNCED.saturating_sub(since.elapsed());
+        let received = if left.is_zero() { Err(RecvTimeoutError::Timeout) } else { ops.recv_timeout(left) };
+        match received {
+            Ok(op) => return Some(op),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {
+                // What fails here is told to whoever writes next.
+                let _ = log.sync();
+                *unsynced = None;
+            }
+        }
+    }
 }
 
 fn weight(op: &Op) -> usize {

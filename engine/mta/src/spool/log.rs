@@ -35,6 +35,9 @@ impl Default for Options {
     }
 }
 
+/// The operation that failed where records could not be appended.
+const WRITE: &str = "write";
+
 /// The answer to an operation.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 
@@ -223,7 +226,7 @@ impl Log {
         }
         let appended = head.file.append(head.written, &buffer);
         if let Err(error) = appended {
-            return Err(self.fail("write", error));
+            return Err(self.fail(WRITE, error));
         }
         head.written += octets;
         let (number, written) = (head.number, head.written);
@@ -234,6 +237,11 @@ impl Log {
             self.sync()?;
         }
         Ok(extents)
+    }
+
+    /// Whether something was written and is not durable.
+    pub fn has_unsynced(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.synced < head.written)
     }
 
     /// Makes all that was written durable.
@@ -255,13 +263,16 @@ impl Log {
     /// failed is never repeated: the pages that it was about may be marked clean.
     fn fail(&mut self, operation: &'static str, error: io::Error) -> SpoolError {
         let Some(head) = self.head.take() else { return SpoolError::Closed };
+        // What was noted before a write that failed is whole: it gets the sync that it waited for.
+        let was_noted = operation == WRITE && head.synced < head.written;
+        let len = if was_noted && head.file.sync().is_ok() { head.written } else { head.synced };
         if let Some(segment) = lock(&self.index).segments.get_mut(&head.number) {
-            segment.len = head.synced;
+            segment.len = len;
         }
-        self.last = (head.number, head.synced);
+        self.last = (head.number, len);
         // The header of the next segment, which outlives this one, says how much of it counts. The cut only spares
         // the next start some work, so it is not synced: nothing is asked of this file any more.
-        let _ = head.file.truncate(head.synced);
+        let _ = head.file.truncate(len);
         self.voided = true;
         let error = SpoolError::io(operation, &file_name(head.number), error);
         self.pressed |= error.is_full();

@@ -23,6 +23,10 @@ impl Log {
     /// One round: what waits for these is unlinked only after their entries are gone durably.
     fn unlink_free(&mut self) -> Result<bool, SpoolError> {
         let free = self.free_segments();
+        if !free.is_empty() {
+            // What finished the messages may only be noted: it is durable before they are gone.
+            self.sync()?;
+        }
         for (number, unlinked) in &free {
             if !unlinked {
                 let name = file_name(*number);

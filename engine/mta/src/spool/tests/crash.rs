@@ -25,7 +25,14 @@ const OPTIONS: Options = Options { segment_size: 6 * 1024, reserve: 0, memory: 0
 #[derive(Clone, Debug)]
 enum Told {
     Accepted { id: QueueId, body: Vec<u8>, recipients: u32 },
-    Done { id: QueueId, recipients: BTreeSet<u32>, notice: Option<(QueueId, Vec<u8>)> },
+    Done { id: QueueId, recipients: BTreeSet<u32>, notice: Option<(QueueId, Vec<u8>)>, durable: bool },
+}
+
+impl Told {
+    /// Whether it is durable with its answer.
+    fn is_durable(&self) -> bool {
+        !matches!(self, Told::Done { durable: false, .. })
+    }
 }
 
 /// A workload: what was asked before which operation, and what was acknowledged.
@@ -39,6 +46,10 @@ struct Run {
     told: Vec<(usize, Told)>,
     /// Refused: it must not be there once a later answer was given, unless it was found at a start in between.
     refused: BTreeMap<QueueId, (usize, usize)>,
+    /// Acknowledged, and durable with the next sync.
+    noted: Vec<Told>,
+    /// The disk fails, or did since the last start.
+    broken: bool,
     live: BTreeMap<QueueId, BTreeSet<u32>>,
     /// Notices that the twin without them in one record still has to write.
     late: Vec<(QueueId, Vec<u8>)>,
@@ -66,6 +77,8 @@ impl Run {
             refused: BTreeMap::new(),
             leaves_out: None,
             late: Vec::new(),
+            noted: Vec::new(),
+            broken: false,
             live: BTreeMap::new(),
             history: Vec::new(),
             tidies: Vec::new(),
@@ -90,6 +103,8 @@ impl Run {
     }
 
     fn break_disk(&mut self) {
+        self.broken = true;
+        self.noted.clear();
         let countdown = Some(self.chance.below(3) as u32);
         let mut faults = Faults { fail_truncate: self.chance.below(2) == 0, ..Faults::default() };
         if self.chance.below(2) == 0 {
@@ -111,6 +126,8 @@ impl Run {
                 self.log.write(&[&record], false).unwrap();
             }
         }
+        self.broken = false;
+        self.noted.clear();
         let before = self.disk.operations();
         self.log = Log::open(Arc::new(self.disk.clone()), OPTIONS).unwrap().0;
         self.openings.push(before..self.disk.operations());
@@ -167,13 +184,25 @@ impl Run {
         }
         self.log.commit(ops);
         let after = self.disk.operations();
+        let mut synced = false;
         for (told, answer) in answers {
-            if wait_one(answer).is_ok() {
-                self.remember(&told);
-                self.told.push((after, told));
-            } else if let Told::Accepted { id, .. } | Told::Done { notice: Some((id, _)), .. } = told {
-                self.refused.insert(id, (after, usize::MAX));
+            if wait_one(answer).is_err() {
+                if let Told::Accepted { id, .. } | Told::Done { notice: Some((id, _)), .. } = told {
+                    self.refused.insert(id, (after, usize::MAX));
+                }
+                continue;
             }
+            self.remember(&told);
+            synced |= told.is_durable();
+            match told.is_durable() {
+                true => self.told.push((after, told)),
+                // What was not synced may be lost with a head that fails.
+                false if self.broken => {}
+                false => self.noted.push(told),
+            }
+        }
+        if synced {
+            self.told.extend(self.noted.drain(..).map(|told| (after, told)));
         }
         if self.leaves_out == Some(Twin::Seal) {
             self.log.voided = false;
@@ -200,7 +229,7 @@ impl Run {
     fn remember(&mut self, told: &Told) {
         match told {
             Told::Accepted { id, recipients, .. } => drop(self.live.insert(*id, (0..*recipients).collect())),
-            Told::Done { id, recipients, notice } => {
+            Told::Done { id, recipients, notice, .. } => {
                 let left = self.live.get_mut(id).unwrap();
                 left.retain(|recipient| !recipients.contains(recipient));
                 if left.is_empty() {
@@ -267,12 +296,13 @@ impl Run {
         let changes = some.iter().map(|&recipient| Change::Done { recipient, outcome: outcome() }).collect();
         let (reply, answer) = oneshot::channel();
         if self.chance.below(3) > 0 {
-            let told = Told::Done { id, recipients: some, notice: None };
-            return (Some(Op::Change { id, changes, durable: true, reply }), told, answer);
+            let durable = self.chance.below(2) == 0;
+            let told = Told::Done { id, recipients: some, notice: None, durable };
+            return (Some(Op::Change { id, changes, durable, reply }), told, answer);
         }
         let name = QueueId(self.log.next_id.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
         let octets = self.octets();
-        let told = Told::Done { id, recipients: some, notice: Some((name, octets.clone())) };
+        let told = Told::Done { id, recipients: some, notice: Some((name, octets.clone())), durable: true };
         if self.leaves_out == Some(Twin::Notice) {
             self.late.push((name, octets));
             return (Some(Op::Change { id, changes, durable: true, reply }), told, answer);
@@ -314,7 +344,7 @@ impl Expected {
                 Told::Accepted { id, body, recipients } => {
                     expected.bodies.insert(*id, (body.clone(), *recipients));
                 }
-                Told::Done { id, recipients, notice } => {
+                Told::Done { id, recipients, notice, .. } => {
                     expected.may_be_done.entry(*id).or_default().extend(recipients);
                     if let Some((notice, body)) = notice {
                         expected.bodies.insert(*notice, (body.clone(), 1));
@@ -327,7 +357,7 @@ impl Expected {
         for (_, told) in run.told.iter().filter(|(at, _)| *at <= point) {
             match told {
                 Told::Accepted { id, .. } => drop(expected.accepted.insert(*id)),
-                Told::Done { id, recipients, notice } => {
+                Told::Done { id, recipients, notice, .. } => {
                     expected.done.entry(*id).or_default().extend(recipients);
                     expected.accepted.extend(notice.iter().map(|(notice, _)| *notice));
                 }
