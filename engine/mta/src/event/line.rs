@@ -6,6 +6,7 @@ use std::time::Duration;
 use mailstack_smtp::address::Address;
 
 use super::{Event, Log, Step};
+use crate::host::clock;
 
 /// The most characters of one value; what is longer is cut and marked.
 const MAX_VALUE: usize = 512;
@@ -15,15 +16,11 @@ pub(super) fn render(log: Log, event: &Event) -> Option<String> {
     let mut line = match log {
         Log::Off => return None,
         Log::Journal => format!("<{}>", priority(event)),
-        Log::Stderr => format!("{} mailstack[{}]: ", now(), std::process::id()),
+        Log::Stderr => clock::log_prefix(),
     };
     body(&mut line, event).ok()?;
     line.push('\n');
     Some(line)
-}
-
-fn now() -> String {
-    jiff::Zoned::now().strftime("%b %d %H:%M:%S").to_string()
 }
 
 /// Syslog's priority (RFC 5424 6.2.1).

@@ -5,6 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+pub(crate) mod clock;
 mod own_name;
 pub mod unix;
 mod users;

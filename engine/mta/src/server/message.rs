@@ -16,6 +16,7 @@ use super::header::{self, Collected, Collector, Source, Split, Survey, Trace};
 use super::{Shared, words};
 use crate::dns::Reverse;
 use crate::event::{Event, Peer};
+use crate::host::clock::date;
 use crate::message::{Envelope, Notify, Origin, QueueId, Recipient, Ret, Timestamp};
 use crate::queue::Incoming;
 use crate::spool::SpoolError;
@@ -303,11 +304,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn is_phrase(name: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || " -_'".contains(c);
     !name.trim().is_empty() && name.chars().all(is_word)
-}
-
-/// RFC 5322 3.3, in local time.
-fn date() -> String {
-    jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string()
 }
 
 /// Whether a name was at most given a domain, and no alias came into it.

@@ -21,10 +21,12 @@ use crate::submission::MAX_RECIPIENTS;
 const SILENCE: Duration = Duration::from_secs(5 * 60);
 /// Octets of a message that buy one more second of waiting: whoever sends slower is cut off in the end.
 const MIN_RATE: u32 = 500;
-/// Octets read at once between messages: an idle session holds no more.
+/// Octets that a read has room for at least. The room grows with a message that fills it, up to [`BODY_CHUNK`].
 const COMMAND_CHUNK: usize = 4 * 1024;
-/// Octets read at once within a message.
+/// Octets read at once within a large message.
 const BODY_CHUNK: usize = 64 * 1024;
+/// Octets that a session holds on to between messages: a larger buffer is given back.
+const KEPT: usize = 16 * 1024;
 /// Octets of replies that are kept while input goes on.
 const MAX_OUTPUT: usize = 16 * 1024;
 
@@ -37,6 +39,8 @@ pub(super) struct Driver<S> {
     input: Vec<u8>,
     /// Where `input` begins that is not consumed.
     at: usize,
+    /// The last read left no room.
+    was_filled: bool,
     transaction: Option<Transaction>,
     message: Option<Message>,
     accepted: u32,
@@ -98,6 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             session,
             input: Vec::new(),
             at: 0,
+            was_filled: false,
             transaction: None,
             message: None,
             accepted: 0,
@@ -166,9 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     async fn read(&mut self) -> Result<(), Ended> {
         self.input.drain(..self.at);
         self.at = 0;
-        let chunk = if self.message.is_some() { BODY_CHUNK } else { COMMAND_CHUNK };
-        self.input.shrink_to(BODY_CHUNK.min(chunk * 2));
-        self.input.reserve(chunk);
+        self.make_room();
         let may_stop = !self.session.in_transaction();
         let since = Instant::now();
         let read = tokio::time::timeout(self.patience.0, self.stream.read_buf(&mut self.input));
@@ -182,11 +185,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Ok(Err(e)) => Err(Ended::Lost(e)),
             Ok(Ok(0)) => Err(Ended::HungUp),
             Ok(Ok(octets)) => {
+                self.was_filled = self.input.len() == self.input.capacity();
                 if self.message.is_some() {
                     self.patience = self.patience.bought_by(octets);
                 }
                 Ok(())
             }
+        }
+    }
+
+    fn make_room(&mut self) {
+        let room = match &self.message {
+            // What filled the room before will do so again.
+            Some(_) if self.was_filled => (self.input.capacity() * 2).clamp(COMMAND_CHUNK, BODY_CHUNK),
+            Some(_) => COMMAND_CHUNK,
+            None => {
+                if self.input.capacity() > KEPT {
+                    self.input.shrink_to(KEPT);
+                }
+                COMMAND_CHUNK
+            }
+        };
+        if self.input.capacity() - self.input.len() < room {
+            self.input.reserve(room);
         }
     }
 

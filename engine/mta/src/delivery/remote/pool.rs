@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::connection::Connection;
 use crate::queue::Destination;
 
@@ -20,15 +22,17 @@ pub(super) struct Pool(Arc<Mutex<Idle>>);
 
 #[derive(Debug, Default)]
 struct Idle {
-    by_destination: BTreeMap<Destination, Vec<(u64, Box<Connection>)>>,
+    /// The one that waits longest comes first.
+    by_destination: BTreeMap<Destination, Vec<(Instant, Box<Connection>)>>,
     count: usize,
-    next: u64,
+    /// A task looks after them.
+    is_swept: bool,
 }
 
 impl Pool {
     /// A connection to the destination; it may have been closed by the peer in the meantime.
     pub(super) fn take(&self, destination: &Destination) -> Option<Box<Connection>> {
-        self.lock().remove(destination, None)
+        self.lock().take(destination)
     }
 
     /// Keeps a connection for a while, then says QUIT. One too many says it at once.
@@ -39,9 +43,8 @@ impl Pool {
             Err(connection)
         };
         match kept {
-            Ok(number) => {
-                tokio::spawn(expire(Arc::downgrade(&self.0), destination, number));
-            }
+            Ok(true) => drop(tokio::spawn(sweep(Arc::downgrade(&self.0)))),
+            Ok(false) => {}
             Err(connection) => connection.quit().await,
         }
     }
@@ -51,42 +54,62 @@ impl Pool {
     }
 }
 
-async fn expire(idle: Weak<Mutex<Idle>>, destination: Destination, number: u64) {
-    tokio::time::sleep(IDLE).await;
-    let Some(idle) = idle.upgrade() else { return };
-    let expired = idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&destination, Some(number));
-    if let Some(connection) = expired {
-        connection.quit().await;
+/// Takes leave of the connections that waited too long, until none waits: one task for all of them.
+async fn sweep(idle: Weak<Mutex<Idle>>) {
+    loop {
+        tokio::time::sleep(IDLE / 4).await;
+        let Some(idle) = idle.upgrade() else { return };
+        let (expired, is_over) = {
+            let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let expired = idle.expired(Instant::now());
+            idle.is_swept = idle.count > 0;
+            (expired, !idle.is_swept)
+        };
+        for connection in expired {
+            tokio::spawn(connection.quit());
+        }
+        if is_over {
+            return;
+        }
     }
 }
 
 impl Idle {
+    /// Returns whether somebody has to look after them from now on.
     fn insert(
         &mut self,
         destination: &Destination,
         connection: Box<Connection>,
-    ) -> Result<u64, Box<Connection>> {
+    ) -> Result<bool, Box<Connection>> {
         if self.count >= MAX_IDLE {
             return Err(connection);
         }
         self.count += 1;
-        self.next += 1;
-        self.by_destination.entry(destination.clone()).or_default().push((self.next, connection));
-        Ok(self.next)
+        let waiting = (Instant::now(), connection);
+        match self.by_destination.get_mut(destination) {
+            Some(others) => others.push(waiting),
+            None => drop(self.by_destination.insert(destination.clone(), vec![waiting])),
+        }
+        Ok(!std::mem::replace(&mut self.is_swept, true))
     }
 
-    /// Removes the connection of that number, or the last one that was put in.
-    fn remove(&mut self, destination: &Destination, number: Option<u64>) -> Option<Box<Connection>> {
-        let waiting = self.by_destination.get_mut(destination)?;
-        let at = match number {
-            Some(number) => waiting.iter().position(|(found, _)| *found == number)?,
-            None => waiting.len().checked_sub(1)?,
-        };
-        let (_, connection) = waiting.remove(at);
-        if waiting.is_empty() {
-            self.by_destination.remove(destination);
-        }
+    /// Removes the last one that was put in.
+    fn take(&mut self, destination: &Destination) -> Option<Box<Connection>> {
+        let (_, connection) = self.by_destination.get_mut(destination)?.pop()?;
         self.count -= 1;
         Some(connection)
+    }
+
+    /// Removes those that waited too long.
+    fn expired(&mut self, now: Instant) -> Vec<Box<Connection>> {
+        let mut expired = Vec::new();
+        for waiting in self.by_destination.values_mut() {
+            let fresh = waiting.iter().position(|(since, _)| now.duration_since(*since) < IDLE);
+            let gone = waiting.drain(..fresh.unwrap_or(waiting.len()));
+            expired.extend(gone.map(|(_, connection)| connection));
+        }
+        self.by_destination.retain(|_, waiting| !waiting.is_empty());
+        self.count -= expired.len();
+        expired
     }
 }
