@@ -5,6 +5,7 @@
 //! first process of a host, a program entering one, the name server, the SMTP client.
 
 mod backend;
+mod bench;
 mod check;
 mod dns;
 mod faults;
@@ -38,6 +39,9 @@ enum Command {
     /// Run topologies: exit status 0 if every step passed, 1 if one failed or a file is wrong, 7 if this machine
     /// lacks what the level needs.
     Run(world::RunArguments),
+    /// Measure mailstack beside other MTAs: exit status 0 if every message arrived, 1 if one is missing, 7 if this
+    /// machine lacks what it needs.
+    Bench(bench::BenchArguments),
     #[command(hide = true)]
     Host,
     #[command(hide = true)]
@@ -60,6 +64,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => world::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Host => input().and_then(|spec: HostSpec| host::start(&spec)),
         Command::HostFirstProcess { root } => host::first_process(&root),
         Command::Enter { pid, user, id, home, command } => {

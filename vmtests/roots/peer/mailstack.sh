@@ -6,7 +6,7 @@ script "$root" configure <<'CONFIGURE'
 #!/bin/sh
 # /configure HOP PORT [nullclient]: a gateway, or a host that only sends.
 set -eu
-rm -rf /etc/mailstack /generation && mkdir -p /etc/mailstack
+rm -rf /etc/mailstack /generation; mkdir -p /etc/mailstack
 cat >/etc/mailstack/host.toml <<MAIN
 schema = 1
 role = "${3-gateway}"
@@ -21,9 +21,10 @@ limits.connections = 1000
 limits.connections_per_client = 1000
 MAIN
 /usr/bin/mailstack build /etc/mailstack/host.toml -o /generation >/dev/null 2>&1
-cp /generation/etc/mailstack/mta.toml /etc/mailstack/mta.toml
+mkdir -p /var/lib/mailstack
+rm -rf /var/lib/mailstack/current && ln -s /generation /var/lib/mailstack/current
 CONFIGURE
 script "$root" serve <<'SERVE'
 #!/bin/sh
-exec /usr/bin/mailstack run --config /etc/mailstack/mta.toml 2>>/var/log/mailstack.log
+exec /usr/bin/mailstack run 2>>/var/log/mailstack.log
 SERVE

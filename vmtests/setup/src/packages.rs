@@ -20,6 +20,7 @@ pub const FOR_CF: &[Package] = &[
 pub const FOR_TESTS: &[Package] = &[
     Package { name: "iproute2", why: "links the hosts of a topology (ip)" },
     Package { name: "util-linux", why: "enters their namespaces (nsenter, unshare)" },
+    Package { name: "strace", why: "counts what an MTA syncs, and makes syncs slow" },
     Package { name: "python3", why: "reads bounces with a parser that is not ours" },
     Package { name: "python3-venv", why: "holds the language server of the editors' tests" },
     Package { name: "groff-base", why: "reads the manual pages" },

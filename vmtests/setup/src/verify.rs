@@ -38,8 +38,13 @@ pub fn run() -> Result<(), Failure> {
     let release = ["build", "--release", "--package", "mailstack", "--package", "mailstack-vmtests"];
     step::run("release build", &mut cargo(&release))?;
     match step::is_root() {
-        true => topologies()?,
-        false => left_out.push("topologies in network namespaces: they need root".to_owned()),
+        true => {
+            topologies()?;
+            benchmark()?;
+        }
+        false => {
+            left_out.push("topologies in network namespaces, and the benchmark: they need root".to_owned())
+        }
     }
     left_out.extend(systemd("all roles under systemd", ROLES)?);
     left_out.extend(systemd("the Debian package", "package")?);
@@ -73,6 +78,16 @@ fn topologies() -> Result<(), Failure> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     step::run("topologies in network namespaces", run.args(files))
+}
+
+/// That the benchmark works, not how fast anything is: every part of it once, with few messages.
+fn benchmark() -> Result<(), Failure> {
+    let words = ["bench", "--quick", "--rounds", "1", "--messages", "200", "--backlog", "200", "--json"];
+    let cells =
+        ["--cell", "4 KB, 20 sessions", "--cell", "sendmail -t", "--cell", "idle", "--cell", "backlog"];
+    let mut bench = program(step::target().join("release/mailstack-vmtests"), &words);
+    bench.args(cells).args(["--peer", "mailstack,postfix"]).stdout(Stdio::null());
+    step::run("the benchmark, in short", &mut bench)
 }
 
 /// What needs a systemd that boots; returns why not, where this machine cannot.
