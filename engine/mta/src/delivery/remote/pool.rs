@@ -101,6 +101,7 @@ impl Idle {
     }
 
     /// Removes those that waited too long.
+    #[expect(clippy::vec_box, reason = "a connection stays in the box that it came in")]
     fn expired(&mut self, now: Instant) -> Vec<Box<Connection>> {
         let mut expired = Vec::new();
         for waiting in self.by_destination.values_mut() {
