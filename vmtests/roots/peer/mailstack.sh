@@ -14,13 +14,14 @@ hostname = "mailstack.peer.example"
 mail_host = "[$1]:$2"
 queue.connections_per_destination = 20
 MAIN
+[ "${3-gateway}" != nullclient ] || echo 'masquerade.domain = "peer.example"' >>/etc/mailstack/host.toml
 [ "${3-gateway}" != gateway ] || cat >>/etc/mailstack/host.toml <<MAIN
 listen = ["0.0.0.0:25"]
 relay.networks = ["10.0.0.0/8"]
 limits.connections = 1000
 limits.connections_per_client = 1000
 MAIN
-/usr/bin/mailstack build /etc/mailstack/host.toml -o /generation >/dev/null 2>&1
+/usr/bin/mailstack build /etc/mailstack/host.toml -o /generation >/dev/null
 mkdir -p /var/lib/mailstack
 rm -rf /var/lib/mailstack/current && ln -s /generation /var/lib/mailstack/current
 CONFIGURE
