@@ -44,7 +44,7 @@ let
     let
       tag = tagOf schema;
       probe = t.submodule {
-        freeformType = t.lazyAttrsOf t.raw;
+        freeformType = t.lazyAttrsOf t.anything;
         options.${tag} = lib.mkOption { type = t.nullOr t.str; default = null; };
       };
       all = table {

@@ -48,6 +48,7 @@ pub fn run() -> Result<(), Failure> {
     }
     left_out.extend(systemd("all roles under systemd", ROLES)?);
     left_out.extend(systemd("the Debian package", "package")?);
+    left_out.extend(container()?);
     conclude(&left_out)
 }
 
@@ -104,6 +105,19 @@ fn systemd(what: &str, phases: &str) -> Result<Option<String>, Failure> {
         Some(CANNOT_BOOT) => Ok(Some(format!("{what}: the reason stands above"))),
         _ => Err(format!("{what}: failed ({status}): PHASES=\"{phases}\" sh vmtests/systemd/run.sh")),
     }
+}
+
+/// The static binary in a container image; returns why not, where this machine has no Docker engine.
+fn container() -> Result<Option<String>, Failure> {
+    if !step::works(&mut program("docker", &["info"])) {
+        return Ok(Some("the container image: no Docker engine answers".to_owned()));
+    }
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let build = ["build", "--release", "--package", "mailstack", "--target", &target];
+    step::run("static build", cargo(&build).env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    let mut run = program("sh", &["vmtests/container/run.sh"]);
+    step::run("the container image", run.arg(step::target().join(target).join("release/mailstack")))?;
+    Ok(None)
 }
 
 fn conclude(left_out: &[String]) -> Result<(), Failure> {
