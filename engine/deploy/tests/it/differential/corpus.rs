@@ -16,7 +16,7 @@ const USERS: [&str; 12] = [
 ];
 
 /// Places that the configurations know, beside the host's own.
-const PLACES: [&str; 20] = [
+const PLACES: [&str; 21] = [
     "corp.example",
     "CORP.Example",
     "web01.corp.example",
@@ -35,6 +35,7 @@ const PLACES: [&str; 20] = [
     "sub.outside.example",
     "localhost.example",
     "xcorp.example",
+    "[192.0.2.10]",
     "[192.0.2.77]",
     "[198.51.100.99]",
 ];

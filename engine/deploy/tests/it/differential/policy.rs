@@ -43,7 +43,9 @@ impl Policy {
     }
 
     pub(super) fn answer(&self, question: &Question) -> String {
-        let here = Here::named(&self.hostname);
+        // Its address by the private root's file of hosts.
+        let addresses = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10))];
+        let here = Here::new(&self.hostname, &addresses);
         match question {
             Question::Try { flags: "HS", address, .. } => self.header(here, "From", address),
             Question::Try { flags: "HR", address, .. } => self.header(here, "To", address),
