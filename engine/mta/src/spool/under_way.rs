@@ -9,7 +9,7 @@
 //! machine wrote it and whether it ended in order, then one for each delivery. No promise of the spool depends on it.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::disk::{Disk, DiskFile};
 use crate::message::QueueId;
@@ -41,6 +41,7 @@ pub(super) struct Left {
 pub(super) struct UnderWay {
     file: Option<Arc<dyn DiskFile>>,
     boot: u128,
+    begun: OnceLock<()>,
     vacant: Mutex<Vacant>,
 }
 
@@ -55,7 +56,8 @@ struct Vacant {
 pub(super) struct Slot(u32);
 
 impl UnderWay {
-    /// Opens the file, and returns what it says. Errors: it cannot be used.
+    /// Opens the file, and returns what it says. That stays in it until something is delivered: a process that is
+    /// killed before it could tell of it leaves it to the next. Errors: it cannot be used.
     pub fn open(disk: &dyn Disk) -> io::Result<(Self, Left)> {
         let file = match disk.open(FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(FILE)?,
@@ -63,19 +65,20 @@ impl UnderWay {
         };
         let boot = disk.boot();
         let left = read(&*file, boot)?;
-        file.truncate(0)?;
-        file.append(0, &header(boot, false))?;
-        Ok((Self { file: Some(file), boot, vacant: Mutex::default() }, left))
+        Ok((Self { file: Some(file), boot, begun: OnceLock::new(), vacant: Mutex::default() }, left))
     }
 
     /// One that notes nothing.
     pub fn none() -> Self {
-        Self { file: None, boot: 0, vacant: Mutex::default() }
+        Self { file: None, boot: 0, begun: OnceLock::new(), vacant: Mutex::default() }
     }
 
     /// Notes a delivery that is about to begin. None: it cannot be, which keeps no mail waiting.
     pub fn begin(&self, mark: Mark) -> Option<Slot> {
         let file = self.file.as_ref()?;
+        self.begun.get_or_init(|| {
+            let _ = file.truncate(0).and_then(|()| file.append(0, &header(self.boot, false)));
+        });
         let number = {
             let mut vacant = self.vacant();
             vacant.free.pop().or_else(|| {

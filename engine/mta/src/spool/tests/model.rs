@@ -31,6 +31,7 @@ pub struct Faults {
     /// The n-th sync of a file from now fails.
     pub fail_sync: Option<u32>,
     pub fail_truncate: bool,
+    pub fail_read: bool,
     pub read_only: bool,
     pub free: Option<u64>,
 }
@@ -41,6 +42,8 @@ struct State {
     files: Vec<Vec<u8>>,
     log: Vec<Done>,
     faults: Faults,
+    /// Octets that were read.
+    read: u64,
 }
 
 /// The disk.
@@ -78,6 +81,11 @@ impl ModelDisk {
     /// Operations so far.
     pub fn operations(&self) -> usize {
         self.state().log.len()
+    }
+
+    /// Octets that were read so far.
+    pub fn octets_read(&self) -> u64 {
+        self.state().read
     }
 
     /// The files as a process sees them.
@@ -309,7 +317,11 @@ impl DiskFile for ModelFile {
     }
 
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let state = self.0.state();
+        let mut state = self.0.state();
+        if state.faults.fail_read {
+            return Err(io::Error::other("a broken disk"));
+        }
+        state.read += buffer.len() as u64;
         let octets = state.files[self.1].get(at as usize..at as usize + buffer.len());
         buffer.copy_from_slice(octets.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
