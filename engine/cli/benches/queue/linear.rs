@@ -14,7 +14,7 @@ const SESSIONS: u64 = 20;
 const EACH: u64 = 250;
 const TURNS: usize = 7;
 /// Nobody listens there.
-const MORE: &str = "mailertable.\"dead.example\" = \"smtp:[127.0.0.1]:1\"\n";
+const MORE: &str = "mailertable.\"dead.example\" = \"smtp:[127.99.99.99]\"\n";
 
 pub fn measure(count: u64) {
     let (empty, long) = (World::new(MORE), World::new(MORE));

@@ -10,17 +10,18 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// The command, at a place that every user can reach: in a checkout below a closed home, a copy that stays in the
-/// directory for temporary files.
+/// directory for temporary files. `MAILSTACK_UNDER_TEST` names another one, a release build say.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let built = Path::new(env!("CARGO_BIN_EXE_mailstack"));
+        let named = std::env::var_os("MAILSTACK_UNDER_TEST").map(PathBuf::from);
+        let built = named.unwrap_or_else(|| env!("CARGO_BIN_EXE_mailstack").into());
         let is_open = |at: &Path| fs::metadata(at).is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
         if built.ancestors().all(is_open) {
-            return built.to_owned();
+            return built;
         }
         let copy = std::env::temp_dir().join(format!("mailstack-under-test-{}", std::process::id()));
-        fs::copy(built, &copy).unwrap();
+        fs::copy(&built, &copy).unwrap();
         copy
     })
 }
@@ -74,7 +75,7 @@ impl Host {
 
     /// Runs the command on this host.
     pub fn mailstack(&self, arguments: &[&str]) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mailstack"));
+        let mut command = Command::new(binary());
         command.args(arguments).env("MAILSTACK_ROOT", self.root()).env("NO_COLOR", "1");
         Ended::from(command.output().unwrap())
     }
