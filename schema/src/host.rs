@@ -4,6 +4,8 @@
 //! export adds it to the description. Domain names, sizes
 //! and durations are texts here. Must not know what a valid combination is: that is the model.
 
+mod engine;
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -18,6 +20,7 @@ pub use generics::Generics;
 
 pub mod expect;
 mod generics;
+pub use engine::Engine;
 
 /// How one host takes part in mail: its role, and what the role needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -131,6 +134,10 @@ pub struct Common {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["debian"]))]
     pub platform: Option<Platform>,
+    /// Who runs the role: mailstack's own MTA, or the host's Sendmail. Sendmail: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["sendmail"]))]
+    pub engine: Option<Engine>,
     /// The most that is taken of anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"message_size": "25MiB"}]))]

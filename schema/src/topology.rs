@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::host::{Host, OneOrMany};
+use crate::host::{Engine, Host, OneOrMany};
 use crate::schema::{Document, VERSION};
 
 /// Hosts, what joins them, and what must happen.
@@ -107,6 +107,10 @@ pub struct Machine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"schema": 1, "role": "nullclient", "mail_host": "mailhost.corp.example"}]))]
     pub declaration: Option<Host>,
+    /// Who runs its role. Default: as its host.toml says, else as the run is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["sendmail"]))]
+    pub engine: Option<Engine>,
     /// Its users, beside root.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("examples" = [["alice"]]))]
@@ -240,6 +244,33 @@ pub struct Expect {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["10s"]))]
     pub within: Option<String>,
+    /// Engines of the host on which it is not so, each with the reason. Where it is so all the same, the step fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"sendmail": "one socket of IPv6 takes connections of IPv4 too"}]))]
+    pub not_on: Option<NotOn>,
+}
+
+/// Why something is not so on an engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotOn {
+    /// Why not on mailstack's own MTA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["it keeps Maildirs itself"]))]
+    pub builtin: Option<String>,
+    /// Why not on the host's Sendmail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["one socket of IPv6 takes connections of IPv4 too"]))]
+    pub sendmail: Option<String>,
+}
+
+impl NotOn {
+    /// The reason for this engine.
+    pub fn reason(&self, engine: Engine) -> Option<&str> {
+        match engine {
+            Engine::Builtin => self.builtin.as_deref(),
+            Engine::Sendmail => self.sendmail.as_deref(),
+        }
+    }
 }
 
 /// What must be so.

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
+use mailstack_schema::host::Engine;
+
 use crate::dns::{DnsError, Zone};
 use crate::talk::{Script, Transcript};
 
@@ -34,6 +36,8 @@ pub struct HostPlan {
     pub users: Vec<String>,
     /// Its host.toml; None for a host that runs no MTA.
     pub declaration: Option<String>,
+    /// Who runs its role.
+    pub engine: Engine,
 }
 
 /// A program to run on a host.

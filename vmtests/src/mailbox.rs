@@ -47,7 +47,8 @@ fn read_message(lines: &[&str]) -> Message {
     let sender =
         return_path.map_or(separator, |(_, value)| value.trim_start_matches('<').trim_end_matches('>'));
     // Sendmail writes the null sender so.
-    let envelope_from = if sender == "MAILER-DAEMON" { "" } else { sender };
+    let is_null = sender.split('@').next() == Some("MAILER-DAEMON");
+    let envelope_from = if is_null { "" } else { sender };
     Message { envelope_from: envelope_from.to_owned(), headers, body }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use mailstack_schema::host::OneOrMany;
+use mailstack_schema::host::{Engine, Host, OneOrMany};
 use mailstack_schema::topology::{Action, Level, Machine, Outcome, Send, Topology};
 use mailstack_schema::{Fault, read_bytes};
 
@@ -20,6 +20,21 @@ pub struct Plan {
     pub topology: Topology,
     /// What is built.
     pub world: World,
+}
+
+/// Who runs the roles of hosts that say nothing of it.
+#[derive(Clone, Debug)]
+pub struct Engines {
+    /// Of hosts that are not named.
+    pub others: Engine,
+    /// Of hosts of these names.
+    pub named: BTreeMap<String, Engine>,
+}
+
+impl Engines {
+    fn of(&self, host: &str) -> Engine {
+        self.named.get(host).copied().unwrap_or(self.others)
+    }
 }
 
 /// Why a topology cannot be built.
@@ -60,8 +75,8 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Reads a topology and all that it names.
-    pub fn read(path: &Path) -> Result<Self, PlanError> {
+    /// Reads a topology and all that it names. `engines` run the hosts that say none.
+    pub fn read(path: &Path, engines: &Engines) -> Result<Self, PlanError> {
         let bytes = fs::read(path).map_err(|source| PlanError::Read { path: path.to_owned(), source })?;
         let written = read_bytes::<Topology>(&bytes);
         let topology = written
@@ -72,8 +87,9 @@ impl Plan {
             .value;
         let networks = networks(&topology)?;
         let base = path.parent().unwrap_or(Path::new("."));
-        let host =
-            |(name, machine): (&String, &Machine)| Ok((name.clone(), host(name, machine, base, &networks)?));
+        let host = |(name, machine): (&String, &Machine)| {
+            Ok((name.clone(), host(name, machine, base, &networks, engines)?))
+        };
         let hosts = topology.host.iter().map(host).collect::<Result<_, PlanError>>()?;
         let zone = |zone: &mailstack_schema::topology::Zone| Zone {
             origin: zone.origin.clone(),
@@ -152,6 +168,7 @@ fn host(
     machine: &Machine,
     base: &Path,
     networks: &BTreeMap<String, (IpAddr, u8)>,
+    engines: &Engines,
 ) -> Result<HostPlan, PlanError> {
     let mut addresses = Vec::new();
     for (network, written) in &machine.addresses {
@@ -166,10 +183,29 @@ fn host(
             addresses.push((network.clone(), parsed.map_err(disagree)?));
         }
     }
-    let declaration = declaration(name, machine, base)?;
+    let engine = machine.engine.unwrap_or_else(|| engines.of(name));
+    let (declaration, engine) = match declaration(name, machine, base)? {
+        Some(text) => {
+            let (text, engine) = with_engine(text, engine);
+            (Some(text), engine)
+        }
+        None => (None, engine),
+    };
     let fqdn = machine.hostname.clone().unwrap_or_else(|| name.to_owned());
     let users: BTreeSet<String> = machine.users.iter().filter(|user| *user != "root").cloned().collect();
-    Ok(HostPlan { fqdn, addresses, users: users.into_iter().collect(), declaration })
+    Ok(HostPlan { fqdn, addresses, users: users.into_iter().collect(), declaration, engine })
+}
+
+/// A declaration that says this engine, unless it says one itself; and the one that it says. One that cannot be read is
+/// left for `mailstack apply` to refuse.
+fn with_engine(text: String, engine: Engine) -> (String, Engine) {
+    let Ok(written) = mailstack_schema::read::<Host>(&text) else { return (text, engine) };
+    match (written.value.common().engine, engine) {
+        (Some(said), _) => (text, said),
+        (None, Engine::Builtin) => (text, engine),
+        // Above the first table.
+        (None, Engine::Sendmail) => (format!("engine = \"sendmail\"\n{text}"), engine),
+    }
 }
 
 fn declaration(name: &str, machine: &Machine, base: &Path) -> Result<Option<String>, PlanError> {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use mailstack_schema::topology::{Action, BySendmail, BySmtp, Message, Outcome, Send, Step};
+use mailstack_schema::host::Engine;
+use mailstack_schema::topology::{Action, BySendmail, BySmtp, Expect, Message, Outcome, Send, Step};
 
 use crate::backend::{Backend, BackendError, Program};
 use crate::check::{self, TOKEN_FIELD};
@@ -17,9 +18,11 @@ use crate::talk::{Script, Transcript};
 /// How long `mailstack apply` may take on a host, its proof included.
 const APPLY: Duration = Duration::from_secs(60);
 /// How long any other program may take.
-const PROGRAM: Duration = Duration::from_secs(60);
+const PROGRAM: Duration = Duration::from_secs(150);
 /// The log of a host's MTA.
 const LOG: &str = "/var/log/mailstack.log";
+/// The log of a host's Sendmail.
+const SENDMAIL_LOG: &str = "/var/log/mail.log";
 /// Lines of each log that a failed step shows.
 const LAST_LINES: usize = 5;
 /// The place of a host's declaration.
@@ -100,11 +103,13 @@ fn run_one(
 fn last_words(plan: &Plan, backend: &dyn Backend) -> Result<Vec<String>, BackendError> {
     let mut words = Vec::new();
     for host in plan.world.hosts.keys() {
-        let log = backend.get(host, LOG)?.unwrap_or_default();
-        let log = String::from_utf8_lossy(&log).into_owned();
-        let lines: Vec<&str> = log.lines().collect();
-        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-        words.extend(last.iter().map(|line| format!("{host}: {line}")));
+        for log in [LOG, SENDMAIL_LOG] {
+            let log = backend.get(host, log)?.unwrap_or_default();
+            let log = String::from_utf8_lossy(&log).into_owned();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            words.extend(last.iter().map(|line| format!("{host}: {line}")));
+        }
     }
     Ok(words)
 }
@@ -120,7 +125,11 @@ fn token(plan: &Plan, at: usize) -> String {
 fn recount(plan: &Plan, backend: &dyn Backend) -> Result<Vec<String>, BackendError> {
     let mut wrong = Vec::new();
     for (at, step) in plan.topology.step.iter().enumerate() {
-        let lasting = step.expect.iter().map(|expect| &expect.outcome);
+        let holds = |expect: &&Expect| {
+            let here = engine(plan, outcome_host(&expect.outcome));
+            expect.not_on.as_ref().is_none_or(|not_on| not_on.reason(here).is_none())
+        };
+        let lasting = step.expect.iter().filter(holds).map(|expect| &expect.outcome);
         for outcome in
             lasting.filter(|outcome| matches!(outcome, Outcome::Delivered(_) | Outcome::Bounced(_)))
         {
@@ -146,13 +155,27 @@ impl Runner<'_> {
         let token = token(self.plan, self.at);
         for expect in &step.expect {
             if failures.is_empty() {
-                failures.extend(check::await_expectation(self.backend, expect, &token)?);
+                failures.extend(self.expectation(expect, &token)?);
             }
         }
         if !failures.is_empty() {
             failures.extend(last_words(self.plan, self.backend)?);
         }
         Ok(failures)
+    }
+
+    /// What is wrong. On an engine that it is said not to hold on, that it holds.
+    fn expectation(&self, expect: &Expect, token: &str) -> Result<Option<String>, BackendError> {
+        let host = outcome_host(&expect.outcome);
+        let reason = expect.not_on.as_ref().and_then(|not_on| not_on.reason(engine(self.plan, host)));
+        let wrong = check::await_expectation(self.backend, expect, token)?;
+        Ok(match (reason, wrong) {
+            (None, wrong) => wrong,
+            (Some(_), Some(_)) => None,
+            (Some(reason), None) => {
+                Some(format!("not_on is not needed: on {host} it is so, in spite of `{reason}`"))
+            }
+        })
     }
 
     fn act(&mut self, action: &Action) -> Result<Option<String>, BackendError> {
@@ -217,16 +240,35 @@ impl Runner<'_> {
 
     /// Runs the queues, all at once: a host that is named twice has two runs at the same time.
     fn flush(&self, hosts: &[String]) -> Result<Option<String>, BackendError> {
-        let program = root_program(&["/usr/sbin/sendmail", "-q"]);
         let mut runs: BTreeMap<&String, usize> = BTreeMap::new();
         hosts.iter().for_each(|host| *runs.entry(host).or_default() += 1);
         for (host, times) in runs {
+            let program = match engine(self.plan, host) {
+                Engine::Builtin => root_program(&["/usr/sbin/sendmail", "-q"]),
+                // Its own -q runs one of its two queues, and not in the foreground.
+                Engine::Sendmail => root_program(&["mailstack", "queue", "flush"]),
+            };
             let outputs = self.backend.run(host, &vec![program.clone(); times], PROGRAM)?;
             if let Some(output) = outputs.iter().find(|output| !output.status.success()) {
                 return Err(BackendError::failed(host, &program, output));
             }
         }
         Ok(None)
+    }
+}
+
+/// Who runs the role of a host.
+fn engine(plan: &Plan, host: &str) -> Engine {
+    plan.world.hosts.get(host).map_or(Engine::Builtin, |host| host.engine)
+}
+
+/// The host that an expectation looks at.
+fn outcome_host(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Delivered(expected) => &expected.host,
+        Outcome::Queued(expected) => &expected.host,
+        Outcome::Bounced(expected) => &expected.host,
+        Outcome::Listens(expected) => &expected.host,
     }
 }
 

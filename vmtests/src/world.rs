@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
+use mailstack_schema::host::Engine;
 use mailstack_schema::topology::Level;
 
 use crate::backend::{Backend, BackendError};
 use crate::faults;
 use crate::netns::{Netns, namespaces as ns};
-use crate::plan::{Plan, PlanError};
+use crate::plan::{Engines, Plan, PlanError};
 use crate::policy;
 use crate::report::{Report, Voice};
 use crate::run;
@@ -31,6 +32,16 @@ pub struct RunArguments {
     /// The level of proof.
     #[arg(long, value_enum, default_value = "netns")]
     level: LevelArgument,
+    /// Who runs the roles of hosts that say nothing of it. Sendmail comes from a private root.
+    #[arg(long, value_enum, default_value = "builtin")]
+    engine: EngineArgument,
+    /// Who runs the role of the host of this name: a mix.
+    #[arg(long, value_name = "HOST=ENGINE", value_parser = named_engine)]
+    engine_of: Vec<(String, EngineArgument)>,
+    /// The private root that vmtests/roots/sendmail.sh made. Default: ../private-roots/sendmail beside this program's
+    /// directory.
+    #[arg(long, value_name = "DIR")]
+    sendmail_root: Option<PathBuf>,
     /// Run only the topology of this name.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -53,11 +64,35 @@ enum LevelArgument {
     Netns,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum EngineArgument {
+    /// mailstack's own MTA.
+    Builtin,
+    /// The host's Sendmail.
+    Sendmail,
+}
+
+fn named_engine(text: &str) -> Result<(String, EngineArgument), String> {
+    let (host, engine) = text.split_once('=').ok_or("write HOST=builtin or HOST=sendmail")?;
+    Ok((host.to_owned(), EngineArgument::from_str(engine, false)?))
+}
+
+impl From<EngineArgument> for Engine {
+    fn from(engine: EngineArgument) -> Self {
+        match engine {
+            EngineArgument::Builtin => Engine::Builtin,
+            EngineArgument::Sendmail => Engine::Sendmail,
+        }
+    }
+}
+
 /// Runs them.
 pub fn run(arguments: &RunArguments) -> io::Result<ExitCode> {
+    let named = arguments.engine_of.iter().map(|(host, engine)| (host.clone(), (*engine).into()));
+    let engines = Engines { others: arguments.engine.into(), named: named.collect() };
     let mut plans = Vec::new();
     for file in &arguments.files {
-        match Plan::read(file) {
+        match Plan::read(file, &engines) {
             Ok(plan) => plans.push((file.as_path(), plan)),
             Err(error) => return Ok(refuse(file, &error)),
         }
@@ -153,7 +188,8 @@ fn run_one(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report
         Some(path) => path.clone(),
         None => beside_this_program()?,
     };
-    let mut netns = Netns::build(plan.world.clone(), place.path(), &mailstack)?;
+    let sendmail = sendmail_root(arguments, plan)?;
+    let mut netns = Netns::build(plan.world.clone(), place.path(), &mailstack, sendmail)?;
     let report = run::run(plan, &mut netns, "netns", voice);
     let failed = report.counts().1 > 0;
     let keep =
@@ -168,6 +204,22 @@ fn run_one(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report
     // The mount ends with this process in any case.
     let _ = nix::mount::umount2(place.path(), nix::mount::MntFlags::MNT_DETACH);
     Ok(report)
+}
+
+/// The private root, where a host needs one.
+fn sendmail_root(arguments: &RunArguments, plan: &Plan) -> Result<Option<PathBuf>, BackendError> {
+    if plan.world.hosts.values().all(|host| host.engine == Engine::Builtin) {
+        return Ok(None);
+    }
+    let root = match &arguments.sendmail_root {
+        Some(root) => root.clone(),
+        None => beside_this_program()?.with_file_name("../private-roots/sendmail"),
+    };
+    if root.join(".complete").exists() {
+        return Ok(Some(root));
+    }
+    let root = root.display();
+    Err(BackendError::Missing(format!("no Sendmail in {root}: sh vmtests/roots/sendmail.sh {root}")))
 }
 
 fn beside_this_program() -> Result<PathBuf, BackendError> {

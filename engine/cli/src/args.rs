@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use clap::builder::PossibleValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mailstack_deploy::sendmail::process::Part as SendmailPart;
 use mailstack_mta::message::QueueId;
 use mailstack_policy::{Address, Client, ReversePath};
 use mailstack_schema::host::Role;
@@ -113,6 +114,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Remove old generations; never the one that is live, nor the last that was found good
+    Gc {
+        /// How many of the newest stay
+        #[arg(long, value_name = "N")]
+        keep: usize,
+        /// Wait for a lock that another command holds
+        #[arg(long)]
+        wait: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what runs, what is wrong, and what to do about it
     Status {
         /// Print JSON
@@ -142,6 +155,9 @@ pub enum Command {
         /// Leave the session of the terminal
         #[arg(long, hide = true)]
         detached: bool,
+        /// Become this part of the host's Sendmail: daemon or client
+        #[arg(long, hide = true, value_parser = sendmail_part)]
+        part: Option<SendmailPart>,
     },
     /// End the MTA
     Stop {
@@ -195,6 +211,10 @@ fn client(text: &str) -> Result<By, String> {
         (_, Ok(addr)) => Ok(By(Client::Network { addr })),
         (_, Err(_)) => Err("neither `local` nor an IP address".to_owned()),
     }
+}
+
+fn sendmail_part(name: &str) -> Result<SendmailPart, String> {
+    SendmailPart::named(name).ok_or_else(|| "daemon or client".to_owned())
 }
 
 /// Options of all that changes what runs.

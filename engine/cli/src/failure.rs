@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use mailstack_deploy::activation::ActivationError;
 use mailstack_deploy::apply::{ApplyError, Cause};
+use mailstack_deploy::build::BuildError;
 use mailstack_deploy::generation::StoreError;
-use mailstack_deploy::m4::M4Error;
 use mailstack_mta::control::ControlError;
 use mailstack_mta::run::RunError;
 use mailstack_mta::spool::transfer::TransferError;
@@ -20,8 +20,8 @@ pub enum Failure {
     Declaration(Box<Invalid>),
     /// A declaration's own expectations are not met.
     Unmet(Box<Declaration>),
-    /// The `.cf` files cannot be made.
-    M4(M4Error),
+    /// What tools of the host derive cannot be made.
+    Build(BuildError),
     /// An apply or a rollback.
     Apply(Box<ApplyError>),
     /// Something that an apply does, on its own.
@@ -36,6 +36,18 @@ pub enum Failure {
     Transfer(Box<TransferError>),
     /// The MTA did not run.
     Run(Box<RunError>),
+    /// A queue of the host's Sendmail cannot be read.
+    Queue {
+        /// Its directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A part of the host's Sendmail did not start.
+    Part {
+        /// Why.
+        source: io::Error,
+    },
     /// No generation was ever live here.
     Nothing {
         /// The root.
@@ -100,9 +112,9 @@ impl From<RunError> for Failure {
     }
 }
 
-impl From<M4Error> for Failure {
-    fn from(error: M4Error) -> Self {
-        Self::M4(error)
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Self::Build(error)
     }
 }
 

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mailstack_deploy::activation::{Activator, Daemon, LOG, Places, Systemd, systemd_is_running};
-use mailstack_deploy::apply::live_config;
+use mailstack_deploy::activation::{Activator, Daemon, Engines, LOG, Places, Systemd, systemd_is_running};
+use mailstack_deploy::apply::{RECORDS, live_config};
 use mailstack_deploy::generation::Store;
-use mailstack_runtime::{CONFIG_PATH, Paths};
+use mailstack_deploy::sendmail::process::Processes;
+use mailstack_runtime::{CONFIG_PATH, Config, Paths};
 
 use crate::failure::Failure;
 
@@ -43,24 +44,40 @@ impl HostTree {
         Ok(live_config(&self.store)?.map(|config| config.paths))
     }
 
-    /// What starts and stops the MTA here.
+    /// The configuration of the live generation, read; None where nothing is live.
+    pub fn live(&self) -> Result<Option<Config>, Failure> {
+        Ok(live_config(&self.store)?)
+    }
+
+    /// What starts and stops the MTA here, of whichever engine.
     pub fn activator(&self, paths: &Paths) -> Box<dyn Activator> {
         if self.root == Path::new("/") && !self.foreground && systemd_is_running() {
             return Box::new(Systemd { current: self.store.current_link() });
         }
         let below = |path: &Path| self.root.join(path.strip_prefix("/").unwrap_or(path));
-        let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/mailstack"));
-        let detached = if self.foreground { None } else { Some("--detached") };
-        let words = ["run"].into_iter().chain(detached).chain(["--root"]).map(OsString::from);
-        let command = [binary.into()].into_iter().chain(words).chain([self.root.clone().into()]).collect();
-        Box::new(Daemon {
-            command,
+        let builtin = Daemon {
+            command: self.run(&[]),
             foreground: self.foreground,
             places: Places {
                 pid_file: below(&paths.pid_file),
                 control_socket: below(&paths.control_socket),
                 log: self.root.join(LOG),
             },
-        })
+        };
+        let sendmail = Processes {
+            command: self.run(&["--part"]),
+            records: self.root.join(RECORDS),
+            log: self.root.join(LOG),
+        };
+        Box::new(Engines { builtin, sendmail, current: self.store.current_link() })
+    }
+
+    /// `mailstack run`, as a process of its own.
+    fn run(&self, more: &[&str]) -> Vec<OsString> {
+        let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/mailstack"));
+        let detached = if self.foreground { None } else { Some("--detached") };
+        let words = ["run"].into_iter().chain(detached).chain(["--root"]).map(OsString::from);
+        let words = [binary.into()].into_iter().chain(words).chain([self.root.clone().into()]);
+        words.chain(more.iter().map(|word| OsString::from(*word))).collect()
     }
 }

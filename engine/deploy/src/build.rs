@@ -2,16 +2,29 @@
 
 use std::path::Path;
 
-use mailstack_runtime::{CONFIG_PATH, Role};
+use mailstack_runtime::{CONFIG_PATH, Role, Sendmail};
 
 use crate::generate::{self, FileEntry, Files};
 use crate::generation::{Contents, Entry, Kind, LeftOut, Stored};
 use crate::m4::{self, CfLibrary, DEBIAN_LIBRARY, M4Error};
 use crate::model::Model;
+use crate::sendmail::maps::{self, MapError};
 
-/// Makes the contents of a generation. What was derived for the same files with the same library is taken from
-/// `live`, the generation that is live. Errors: m4's, but for its absence, which is noted in the contents.
-pub fn contents(model: &Model, source: &[u8], live: Option<&Stored>) -> Result<Contents, M4Error> {
+/// Why a generation cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The `.cf` files.
+    #[error(transparent)]
+    M4(#[from] M4Error),
+    /// The maps.
+    #[error(transparent)]
+    Maps(#[from] MapError),
+}
+
+/// Makes the contents of a generation. What was derived for the same files with the same tools is taken from `live`,
+/// the generation that is live. Errors: those of the tools. Where they are missing that is noted in the contents, but
+/// for the `.cf` files of the host's Sendmail, which nothing can do without.
+pub fn contents(model: &Model, source: &[u8], live: Option<&Stored>) -> Result<Contents, BuildError> {
     let files = generate::files(model);
     let mut contents = Contents {
         role: role_name(model.role()).to_owned(),
@@ -21,9 +34,14 @@ pub fn contents(model: &Model, source: &[u8], live: Option<&Stored>) -> Result<C
         files: files.iter().map(|(path, file)| (path.clone(), entry(path, file))).collect(),
         ..Contents::default()
     };
-    match CfLibrary::open(Path::new(DEBIAN_LIBRARY)) {
-        Ok(library) => derive(&mut contents, &files, &library, live)?,
-        Err(error) => leave_out(&mut contents, &files, error)?,
+    let sendmail = model.runtime_config().sendmail;
+    match (CfLibrary::open(Path::new(DEBIAN_LIBRARY)), &sendmail) {
+        (Ok(library), _) => {
+            let tools = Tools { library: &library, sendmail: sendmail.as_ref() };
+            derive(&mut contents, &files, &tools, live)?;
+        }
+        (Err(error), None) => leave_out(&mut contents, &files, error)?,
+        (Err(error), Some(_)) => return Err(error.into()),
     }
     Ok(contents)
 }
@@ -49,36 +67,85 @@ fn entry(path: &str, file: &FileEntry) -> Entry {
     Entry { bytes: file.bytes.clone(), mode: file.mode, kind }
 }
 
-fn derive(
-    contents: &mut Contents,
-    files: &Files,
-    library: &CfLibrary,
-    live: Option<&Stored>,
-) -> Result<(), M4Error> {
-    let with = format!("sendmail-cf {}", library.version());
-    if let Some(stored) = live.filter(|stored| is_same(stored, contents, &with)) {
-        for record in &stored.manifest.derived {
-            let bytes = stored.file(&record.path).unwrap_or_default();
-            let mode = u32::from_str_radix(&record.mode, 8).unwrap_or(0o644);
-            contents.derived.insert(record.path.clone(), (bytes, mode, with.clone()));
-        }
-        return Ok(());
+/// What derives files on this host.
+struct Tools<'a> {
+    library: &'a CfLibrary,
+    /// Where Sendmail runs the role.
+    sendmail: Option<&'a Sendmail>,
+}
+
+impl Tools<'_> {
+    fn of_cf(&self) -> String {
+        format!("sendmail-cf {}", self.library.version())
     }
-    match m4::derive(files, library) {
-        Ok(derived) => {
-            let derived =
-                derived.into_iter().map(|(path, file)| (path, (file.bytes, file.mode, with.clone())));
-            contents.derived.extend(derived);
-            Ok(())
+
+    /// None: no maps are made here.
+    fn of_maps(&self) -> Result<Option<String>, MapError> {
+        let version = self.sendmail.map(maps::version).transpose();
+        match version {
+            Err(error) if error.is_absence() => Ok(None),
+            version => Ok(version?.map(|version| format!("sendmail {version}"))),
         }
-        Err(error) => leave_out(contents, files, error),
     }
 }
 
-/// Whether a generation holds what would be derived now.
-fn is_same(stored: &Stored, contents: &Contents, with: &str) -> bool {
+fn derive(
+    contents: &mut Contents,
+    files: &Files,
+    tools: &Tools<'_>,
+    live: Option<&Stored>,
+) -> Result<(), BuildError> {
+    let (with, with_maps) = (tools.of_cf(), tools.of_maps()?);
+    let known = |found: &str| found == with || Some(found) == with_maps.as_deref();
+    if let Some(stored) = live.filter(|stored| is_same(stored, contents, known)) {
+        for record in &stored.manifest.derived {
+            let bytes = stored.file(&record.path).unwrap_or_default();
+            let mode = u32::from_str_radix(&record.mode, 8).unwrap_or(0o644);
+            contents.derived.insert(record.path.clone(), (bytes, mode, record.with.clone()));
+        }
+        return Ok(());
+    }
+    let derived = match m4::derive(files, tools.library) {
+        Ok(derived) => derived,
+        Err(error) if tools.sendmail.is_none() => return Ok(leave_out(contents, files, error)?),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(sendmail) = tools.sendmail {
+        derive_maps(contents, files, &derived, sendmail, with_maps)?;
+    }
+    add(contents, derived, &with);
+    Ok(())
+}
+
+fn add(contents: &mut Contents, derived: Files, with: &str) {
+    let derived = derived.into_iter().map(|(path, file)| (path, (file.bytes, file.mode, with.to_owned())));
+    contents.derived.extend(derived);
+}
+
+/// The maps that the `.cf` files name; where the host has no Sendmail they are left out, aloud.
+fn derive_maps(
+    contents: &mut Contents,
+    files: &Files,
+    derived: &Files,
+    sendmail: &Sendmail,
+    with: Option<String>,
+) -> Result<(), BuildError> {
+    let mut sources = files.clone();
+    sources.extend(derived.clone());
+    let Some(with) = with else {
+        let reason = format!("no {} on this host", sendmail.makemap.display());
+        let places = maps::places(&sources).into_iter();
+        contents.left_out.extend(places.map(|path| LeftOut { path, reason: reason.clone() }));
+        return Ok(());
+    };
+    add(contents, maps::derive(&sources, sendmail)?, &with);
+    Ok(())
+}
+
+/// Whether a generation holds what would be derived now, with these tools.
+fn is_same(stored: &Stored, contents: &Contents, known: impl Fn(&str) -> bool) -> bool {
     stored.manifest.left_out.is_empty()
-        && stored.manifest.derived.iter().all(|record| record.with == with)
+        && stored.manifest.derived.iter().all(|record| known(&record.with))
         && contents.clone().seal().digest() == stored.digest()
         && stored.drift().is_ok_and(|drift| drift.is_empty())
 }

@@ -9,4 +9,5 @@ pub mod lock;
 pub mod m4;
 pub mod model;
 pub mod plan;
+pub mod sendmail;
 pub mod status;

@@ -61,6 +61,8 @@ pub enum Verb {
     Restart,
     /// Have systemd read its units again.
     Reload,
+    /// Make a map from its table.
+    Rebuild,
     /// Leave it.
     Nothing,
 }
@@ -87,6 +89,15 @@ pub enum State {
     Unsettled,
 }
 
+/// Who runs the generation that will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// The built-in MTA.
+    Builtin,
+    /// The host's Sendmail.
+    Sendmail,
+}
+
 /// What an apply will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use = "a plan does nothing by itself"]
@@ -103,7 +114,7 @@ pub struct Plan {
 
 impl Plan {
     /// The way from one generation to another.
-    pub fn between(from: Option<(&Digest, &Tree)>, to: (&Digest, &Tree), state: State) -> Self {
+    pub fn between(from: Option<(&Digest, &Tree)>, to: (&Digest, &Tree), state: State, runs: Runs) -> Self {
         let nothing = Tree::new();
         let before = from.map_or(&nothing, |(_, tree)| tree);
         let paths: BTreeSet<&String> = before.keys().chain(to.1.keys()).collect();
@@ -114,7 +125,7 @@ impl Plan {
             from: from.map(|(digest, _)| digest.clone()),
             to: to.0.clone(),
             files: files.collect(),
-            actions: actions(&changed, before, to.1, state),
+            actions: actions(&changed, before, to.1, state, runs),
         }
     }
 
@@ -138,47 +149,76 @@ fn change(path: &str, before: Option<&Side>, after: Option<&Side>) -> Option<Fil
     Some(FileChange { path: path.to_owned(), change, mode, diff: diff(path, before, after) })
 }
 
+/// A unified diff of what a file must be and what it is.
+pub fn text_diff(path: &str, before: &[u8], after: &[u8]) -> String {
+    let side = |bytes: &[u8]| Side { bytes: bytes.to_vec(), mode: String::new(), kind: None };
+    diff(path, Some(&side(before)), Some(&side(after)))
+}
+
 fn diff(path: &str, before: Option<&Side>, after: Option<&Side>) -> String {
     let text = |side: Option<&Side>| {
         side.map(|side| String::from_utf8_lossy(&side.bytes).into_owned()).unwrap_or_default()
     };
     let name =
         |side: Option<&Side>, tag: &str| side.map_or("/dev/null".to_owned(), |_| format!("{tag}/{path}"));
+    let binary = |side: Option<&Side>| side.is_some_and(|side| side.bytes.contains(&0));
+    if binary(before) || binary(after) {
+        return format!("a map; {path} is no text\n");
+    }
     let (old, new) = (text(before), text(after));
     let diff = TextDiff::from_lines(&old, &new);
     diff.unified_diff().context_radius(CONTEXT).header(&name(before, "a"), &name(after, "b")).to_string()
 }
 
-/// What each changed file asks for. The built-in MTA reads its own configuration and nothing else.
-fn actions(changed: &[&String], before: &Tree, after: &Tree, state: State) -> Vec<Action> {
-    let of_kind = |kind: Kind| {
-        let side = |path: &String| after.get(path).or_else(|| before.get(path)).and_then(|side| side.kind);
-        changed.iter().filter(|path| side(path) == Some(kind)).map(|path| path.as_str()).collect::<Vec<_>>()
+/// What each changed file asks for. The built-in MTA reads its own configuration and nothing else; Sendmail keeps what
+/// it reads in `/etc/mail` open.
+fn actions(changed: &[&String], before: &Tree, after: &Tree, state: State, runs: Runs) -> Vec<Action> {
+    let kind = |path: &str| after.get(path).or_else(|| before.get(path)).and_then(|side| side.kind);
+    let of = |wanted: &dyn Fn(&str) -> bool| {
+        changed.iter().map(|path| path.as_str()).filter(|path| wanted(path)).collect::<Vec<_>>()
     };
-    let (mta, units) = (of_kind(Kind::Mta), of_kind(Kind::Unit));
+    let units = of(&|path| kind(path) == Some(Kind::Unit));
+    let read = match runs {
+        Runs::Builtin => of(&|path| matches!(kind(path), Some(Kind::Mta | Kind::Unit))),
+        Runs::Sendmail => of(&|path| kind(path) == Some(Kind::Unit) || is_read_by_sendmail(path)),
+    };
+    let subject = match runs {
+        Runs::Builtin => "mailstack",
+        Runs::Sendmail => "sendmail",
+    };
     let mut actions = Vec::new();
     let mut act = |verb, subject: &str, reason: String| {
         actions.push(Action { verb, subject: subject.to_owned(), reason });
     };
+    for map in of(&|path| path.ends_with(".db") && after.contains_key(path)) {
+        act(Verb::Rebuild, map, format!("{} changed", map.trim_end_matches(".db")));
+    }
     if !units.is_empty() {
         act(Verb::Reload, "systemd", format!("{} changed", units.join(", ")));
     }
-    match (state, mta.is_empty() && units.is_empty()) {
+    match (state, read.is_empty()) {
         (State::Unsettled, _) => {
-            act(Verb::Restart, "mailstack", "an earlier apply was cut short".to_owned());
+            act(Verb::Restart, subject, "an earlier apply was cut short".to_owned());
         }
-        (State::Stopped, _) => act(Verb::Start, "mailstack", "it does not run".to_owned()),
-        (State::Running, false) => {
-            act(Verb::Restart, "mailstack", format!("{} changed", [mta, units].concat().join(", ")));
-        }
+        (State::Stopped, _) => act(Verb::Start, subject, "it does not run".to_owned()),
+        (State::Running, false) => act(Verb::Restart, subject, format!("{} changed", read.join(", "))),
         (State::Running, true) if changed.is_empty() => {
-            act(Verb::Nothing, "mailstack", "it runs, and nothing changed".to_owned());
+            act(Verb::Nothing, subject, "it runs, and nothing changed".to_owned());
         }
         (State::Running, true) => {
-            act(Verb::Nothing, "mailstack", "the built-in MTA reads none of the changed files".to_owned());
+            let who = match runs {
+                Runs::Builtin => "the built-in MTA",
+                Runs::Sendmail => "Sendmail",
+            };
+            act(Verb::Nothing, subject, format!("{who} reads none of the changed files"));
         }
     }
     actions
+}
+
+/// Sendmail's own files: not their sources, and of the built-in MTA's the one that says who runs.
+fn is_read_by_sendmail(path: &str) -> bool {
+    path == mailstack_runtime::CONFIG_PATH || (path.starts_with("etc/mail/") && !path.ends_with(".mc"))
 }
 
 #[cfg(test)]
@@ -201,7 +241,7 @@ mod tests {
         let after =
             tree(&[(MTA, "a = 1\nb = 3\n", Kind::Mta), ("etc/mail/relay-domains", "y\n", Kind::Table)]);
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
-        let plan = Plan::between(Some((&old, &before)), (&new, &after), State::Running);
+        let plan = Plan::between(Some((&old, &before)), (&new, &after), State::Running, Runs::Builtin);
         insta::assert_snapshot!(serde_json::to_string_pretty(&plan).unwrap());
     }
 
@@ -209,12 +249,30 @@ mod tests {
     fn what_runs_and_has_what_is_wanted_is_left_alone() {
         let same = tree(&[(MTA, "a = 1\n", Kind::Mta)]);
         let digest = Digest::of(b"same");
-        assert!(Plan::between(Some((&digest, &same)), (&digest, &same), State::Running).is_empty());
-        let stopped = Plan::between(Some((&digest, &same)), (&digest, &same), State::Stopped);
+        assert!(
+            Plan::between(Some((&digest, &same)), (&digest, &same), State::Running, Runs::Builtin).is_empty()
+        );
+        let stopped = Plan::between(Some((&digest, &same)), (&digest, &same), State::Stopped, Runs::Builtin);
         assert_eq!(stopped.actions.iter().map(|a| a.verb).collect::<Vec<_>>(), [Verb::Start]);
-        let cut = Plan::between(Some((&digest, &same)), (&digest, &same), State::Unsettled);
+        let cut = Plan::between(Some((&digest, &same)), (&digest, &same), State::Unsettled, Runs::Builtin);
         assert_eq!(cut.actions.iter().map(|a| a.verb).collect::<Vec<_>>(), [Verb::Restart]);
-        assert!(!Plan::between(None, (&digest, &same), State::Running).is_empty());
+        assert!(!Plan::between(None, (&digest, &same), State::Running, Runs::Builtin).is_empty());
+    }
+
+    #[test]
+    fn sendmail_reads_its_own_files() {
+        let old = tree(&[("etc/mail/access", "1", Kind::Table), ("etc/mail/sendmail.mc", "1", Kind::Mc)]);
+        let mut new = old.clone();
+        new.insert("etc/mail/access.db".to_owned(), Side { kind: None, ..side("2", Kind::Other) });
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let verbs = |new: &Tree| {
+            let plan = Plan::between(Some((&a, &old)), (&b, new), State::Running, Runs::Sendmail);
+            plan.actions.iter().map(|a| a.verb).collect::<Vec<_>>()
+        };
+        assert_eq!(verbs(&new), [Verb::Rebuild, Verb::Restart]);
+        new.remove("etc/mail/access.db");
+        new.insert("etc/mail/sendmail.mc".to_owned(), side("2", Kind::Mc));
+        assert_eq!(verbs(&new), [Verb::Nothing]);
     }
 
     #[test]
@@ -230,7 +288,7 @@ mod tests {
             let mut new = old.clone();
             new.get_mut(*path).unwrap().bytes = b"2".to_vec();
             let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
-            let plan = Plan::between(Some((&a, &old)), (&b, &new), State::Running);
+            let plan = Plan::between(Some((&a, &old)), (&b, &new), State::Running, Runs::Builtin);
             assert_eq!(plan.actions.iter().map(|a| a.verb).collect::<Vec<_>>(), *expected, "{path}");
         }
     }

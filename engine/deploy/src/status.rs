@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::activation::{Activator, sockets};
 use crate::apply::{Cause, Discrepancy, live_config, programs};
 use crate::generation::{Digest, Drift, LeftOut, Store};
+use crate::sendmail::queue;
 
 /// How a host is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,6 +27,10 @@ pub struct Status {
     pub drift: Vec<Drift>,
     /// Derived files that this host could not make.
     pub left_out: Vec<LeftOut>,
+    /// Who runs the role: `builtin` or `sendmail`.
+    pub engine: &'static str,
+    /// How many messages wait in Sendmail's queues, where it runs the role.
+    pub waiting: Option<usize>,
     /// The generation that was found good last, where it is another.
     pub unproven: bool,
     /// The process id of the MTA.
@@ -68,8 +73,12 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
         (Ok(None) | Err(_), _) => Vec::new(),
     };
     let is_foreign = live.as_ref().is_some_and(|live| live.is_foreign);
+    let config = live_config(&store).ok().flatten();
+    let sendmail = config.as_ref().and_then(|config| config.sendmail.as_ref());
     // Whoever keeps the generation also says where programs lie, and what is live.
-    let misplaced = programs(root).into_iter().filter(|program| !is_foreign && !program.is_in_place());
+    let misplaced =
+        programs(root, sendmail).into_iter().filter(|program| !is_foreign && !program.is_in_place());
+    let waiting = sendmail.map(|sendmail| queue::list(sendmail).len());
     let manifest = live.as_ref().map(|live| live.manifest.clone());
     Ok(Status {
         drift: live.as_ref().map_or(Ok(Vec::new()), |live| live.drift())?,
@@ -83,6 +92,8 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
         checked,
         listening: pid.map(sockets::listened_by).unwrap_or_default(),
         discrepancies,
+        engine: if sendmail.is_some() { "sendmail" } else { "builtin" },
+        waiting,
         misplaced: misplaced.map(|program| program.path).collect(),
     })
 }

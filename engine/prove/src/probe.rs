@@ -226,6 +226,10 @@ fn submission(config: &Config, here: Here<'_>) -> Probe {
 fn bounce(config: &Config, here: Here<'_>, foreign: &DomainName) -> Probe {
     let back_to = sender_of_root(config, here);
     let recipients = match back_to.address() {
+        // Sendmail masquerades a sender as it sends; its own notice goes to the sender as it was handed in.
+        Some(_) if config.sendmail.is_some() && config.rules.local_mailboxes => {
+            final_recipients(config, here, "RCPT TO:<root>")
+        }
         Some(address) => final_recipients(config, here, &format!("RCPT TO:<{address}>")),
         None => Vec::new(),
     };

@@ -3,6 +3,8 @@
 //! The one type in which the two halves of mailstack meet. Types only. A path here is as below `/`; where
 //! everything lives below another directory, the MTA puts that prefix in front when it runs.
 
+mod sendmail;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use std::path::PathBuf;
 use mailstack_policy::DomainName;
 use mailstack_policy::rules::Rules;
 use serde::{Deserialize, Serialize};
+
+pub use sendmail::Sendmail;
 
 /// The version of this format. An MTA refuses a configuration of any other.
 pub const VERSION: u32 = 1;
@@ -27,6 +31,9 @@ pub struct Config {
     pub role: Role,
     /// The name of the host, `$j`; None: the fully qualified name that it has when the MTA starts.
     pub hostname: Option<DomainName>,
+    /// The host's Sendmail, where it runs the role; None: the built-in MTA does, and reads this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sendmail: Option<Sendmail>,
     /// Where SMTP is accepted over TCP; empty for a role that does not receive.
     pub listeners: BTreeSet<SocketAddr>,
     /// Directories and sockets.

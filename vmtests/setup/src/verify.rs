@@ -72,13 +72,16 @@ fn tests() -> Result<Vec<String>, Failure> {
 
 /// The topologies in network namespaces, with the binaries that a user gets.
 fn topologies() -> Result<(), Failure> {
-    let mut run = program(step::target().join("release/mailstack-vmtests"), &["run", "--level", "netns"]);
     let dir = step::repository().join("vmtests/topologies");
     let entries = std::fs::read_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
-    step::run("topologies in network namespaces", run.args(files))
+    for (what, engines) in ENGINES {
+        let mut run = program(step::target().join("release/mailstack-vmtests"), &["run", "--level", "netns"]);
+        step::run(&format!("topologies in network namespaces, {what}"), run.args(*engines).args(&files))?;
+    }
+    Ok(())
 }
 
 /// That the benchmark works, not how fast anything is: every part of it once, with few messages.
@@ -90,6 +93,20 @@ fn benchmark() -> Result<(), Failure> {
     bench.args(cells).args(["--peer", "mailstack,postfix"]).stdout(Stdio::null());
     step::run("the benchmark, in short", &mut bench)
 }
+
+/// Who runs the hosts of all topologies: each engine, and mixes of both.
+const ENGINES: &[(&str, &[&str])] = &[
+    ("the built-in MTA", &["--engine", "builtin"]),
+    ("real Sendmail", &["--engine", "sendmail"]),
+    (
+        "Sendmail for clients, the built-in MTA for mail hosts",
+        &["--engine", "sendmail", "--engine-of", "mailhost=builtin", "--engine-of", "gw=builtin"],
+    ),
+    (
+        "the built-in MTA for clients, Sendmail for mail hosts",
+        &["--engine", "builtin", "--engine-of", "mailhost=sendmail", "--engine-of", "gw=sendmail"],
+    ),
+];
 
 /// What needs a systemd that boots; returns why not, where this machine cannot.
 fn systemd(what: &str, phases: &str) -> Result<Option<String>, Failure> {

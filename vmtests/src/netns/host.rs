@@ -15,6 +15,7 @@ use nix::sys::wait::waitpid;
 use serde::{Deserialize, Serialize};
 
 use super::namespaces as ns;
+use super::sendmail;
 
 /// Everything that a host's first process must know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct HostSpec {
     pub files: Vec<(PathBuf, String)>,
     /// Accounts, `root` and the system's beside.
     pub users: Vec<User>,
+    /// A private root with Sendmail in it, where the host has it.
+    pub sendmail: Option<PathBuf>,
 }
 
 /// An account on a host.
@@ -57,6 +60,9 @@ const COVERED: &[&str] = &[
     "/var/spool/mailstack",
     "/var/mail",
     "/var/spool/mail",
+    "/var/spool/mqueue",
+    "/var/spool/mqueue-client",
+    "/var/lib/sendmail",
 ];
 
 /// Builds the host's world, starts its first process, says that process's id on standard output and waits.
@@ -85,7 +91,9 @@ pub fn start(spec: &HostSpec) -> io::Result<ExitCode> {
 pub fn first_process(root: &Path) -> io::Result<ExitCode> {
     ns::die_with_parent()?;
     ns::mount_type("proc", &root.join("proc"), None)?;
+    sendmail::cover_load(root)?;
     ns::switch_root(root)?;
+    sendmail::keep_log()?;
     run("ip", &["link", "set", "lo", "up"])?;
     io::stdout().write_all(b"\n")?;
     io::stdout().flush()?;
@@ -111,8 +119,14 @@ fn lay_out(spec: &HostSpec) -> io::Result<PathBuf> {
     ns::mount_overlay(&format!("{}:/", spec.common.display()), &upper, &work, &root)?;
     if first_start {
         furnish(spec, &root)?;
+        if let Some(sendmail) = &spec.sendmail {
+            sendmail::install(sendmail, &root)?;
+        }
     }
-    ns::bind(Path::new("/dev"), &root.join("dev"))?;
+    match spec.sendmail {
+        Some(_) => sendmail::own_devices(&root)?,
+        None => ns::bind(Path::new("/dev"), &root.join("dev"))?,
+    }
     ns::mount_type("tmpfs", &root.join("run"), Some("mode=0755"))?;
     ns::mount_type("tmpfs", &root.join("tmp"), Some("mode=1777"))?;
     Ok(root)
@@ -151,7 +165,7 @@ fn remove(path: &Path) -> io::Result<()> {
     removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-fn write(root: &Path, path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write(root: &Path, path: &Path, text: &str) -> io::Result<()> {
     let path = below(root, path);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
@@ -160,7 +174,7 @@ fn write(root: &Path, path: &Path, text: &str) -> io::Result<()> {
     fs::write(&path, text)
 }
 
-fn below(root: &Path, path: &Path) -> PathBuf {
+pub(super) fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
@@ -173,14 +187,18 @@ fn passwd(users: &[User]) -> String {
     let system = format!(
         "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n\
          mail:x:8:8:mail:/var/mail:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n\
-         mailstack:x:{MAILSTACK}:{MAILSTACK}:mailstack:/nonexistent:/usr/sbin/nologin\n"
+         mailstack:x:{MAILSTACK}:{MAILSTACK}:mailstack:/nonexistent:/usr/sbin/nologin\n{}",
+        sendmail::PASSWD
     );
     let line = |user: &User| format!("{0}:x:{1}:{1}::{2}:/bin/sh\n", user.name, user.id, user.home.display());
     users.iter().filter(|user| user.id != 0).fold(system, |text, user| text + &line(user))
 }
 
 fn group(users: &[User]) -> String {
-    let system = format!("root:x:0:\ndaemon:x:1:\nmail:x:8:\nnogroup:x:65534:\nmailstack:x:{MAILSTACK}:\n");
+    let system = format!(
+        "root:x:0:\ndaemon:x:1:\nmail:x:8:\nnogroup:x:65534:\nmailstack:x:{MAILSTACK}:\n{}",
+        sendmail::GROUP
+    );
     let line = |user: &User| format!("{0}:x:{1}:\n", user.name, user.id);
     users.iter().filter(|user| user.id != 0).fold(system, |text, user| text + &line(user))
 }

@@ -5,6 +5,7 @@
 
 pub mod host;
 pub mod namespaces;
+pub mod sendmail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use mailstack_schema::host::Engine;
 
 use crate::backend::{Backend, BackendError, HostPlan, Program, World};
 use crate::dns::Service;
@@ -29,6 +32,7 @@ pub struct Netns {
     world: World,
     dir: PathBuf,
     common: PathBuf,
+    sendmail: Option<PathBuf>,
     running: BTreeMap<String, RunningHost>,
     name_servers: BTreeMap<String, IpAddr>,
     // Ends with this value.
@@ -54,8 +58,13 @@ impl Drop for Killed {
 
 impl Netns {
     /// Prepares networks and the name server in the namespaces of this process. `dir` is empty and holds all that
-    /// hosts write; `mailstack` is the binary under test.
-    pub fn build(world: World, dir: &Path, mailstack: &Path) -> Result<Self, BackendError> {
+    /// hosts write; `mailstack` is the binary under test, `sendmail` the private root that hosts have Sendmail from.
+    pub fn build(
+        world: World,
+        dir: &Path,
+        mailstack: &Path,
+        sendmail: Option<PathBuf>,
+    ) -> Result<Self, BackendError> {
         let common = dir.join("common");
         let bin = common.join("usr/bin");
         fs::create_dir_all(&bin).map_err(BackendError::io(format!("make {}", bin.display())))?;
@@ -72,6 +81,7 @@ impl Netns {
             world,
             dir: dir.to_owned(),
             common,
+            sendmail,
             running: BTreeMap::new(),
             name_servers,
             _name_server: None,
@@ -95,6 +105,7 @@ impl Netns {
             addresses: self.name_servers.clone().into_iter().collect(),
             users: Vec::new(),
             declaration: None,
+            engine: Engine::Builtin,
         };
         self.start(NAME_SERVER, &plan)?;
         let addresses = self.name_servers.values().map(|&ip| SocketAddr::new(ip, 53)).collect();
@@ -153,6 +164,7 @@ impl Netns {
             common: self.common.clone(),
             files,
             users: accounts(&plan.users),
+            sendmail: self.sendmail.clone().filter(|_| plan.engine == Engine::Sendmail),
         }
     }
 

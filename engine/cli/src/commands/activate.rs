@@ -1,13 +1,17 @@
 //! `mailstack apply`, `rollback` and `stop`: all that changes what runs.
 
+use std::fs;
 use std::path::Path;
 
 use anstream::eprintln;
-use mailstack_deploy::apply::{self, Apply, Cause, Done, Journal, Proof, Wanted};
+use mailstack_deploy::apply::{self, Apply, Cause, Done, Journal, Proof, Queued, Wanted};
 use mailstack_deploy::build::contents;
 use mailstack_deploy::generation::{Contents, Stored};
 use mailstack_deploy::plan::Plan;
-use mailstack_runtime::Paths;
+use mailstack_mta::control::Client;
+use mailstack_mta::host::Root;
+use mailstack_mta::submission::drop;
+use mailstack_runtime::{Config, Paths};
 use serde::Serialize;
 
 use crate::args::Change;
@@ -48,7 +52,14 @@ pub fn preview(host: &HostTree, file: &Path) -> Result<Plan, Failure> {
     let activator = host.activator(&declaration.model.runtime_config().paths);
     let make = |live: Option<&Stored>| make(&declaration, live);
     let prover = CandidateProver::new(&host.root);
-    let apply = Apply { root: &host.root, activator: activator.as_ref(), prover: &prover, wait: false };
+    let queued = |config: &Config| queued(host, config);
+    let apply = Apply {
+        root: &host.root,
+        activator: activator.as_ref(),
+        prover: &prover,
+        queued: &queued,
+        wait: false,
+    };
     Ok(apply.preview(&Wanted::Made(&make))?)
 }
 
@@ -73,12 +84,32 @@ fn make(declaration: &Declaration, live: Option<&Stored>) -> Result<Contents, Ca
 fn go(host: &HostTree, paths: &Paths, wanted: &Wanted<'_>, change: Change) -> Result<Exit, Failure> {
     let activator = host.activator(paths);
     let prover = CandidateProver::new(&host.root);
-    let apply = Apply { root: &host.root, activator: activator.as_ref(), prover: &prover, wait: change.wait };
+    let queued = |config: &Config| queued(host, config);
+    let apply = Apply {
+        root: &host.root,
+        activator: activator.as_ref(),
+        prover: &prover,
+        queued: &queued,
+        wait: change.wait,
+    };
     let progress = Progress::new();
     let mut listener = |event| progress.take(&event);
     let done = apply.run(wanted, &mut Journal::new(&mut listener))?;
-    drop(progress);
+    std::mem::drop(progress);
     report(&done, change.json)
+}
+
+/// What waits in the queue of the built-in MTA.
+fn queued(host: &HostTree, config: &Config) -> Queued {
+    let (root, paths) = (Root::new(&host.root), &config.paths);
+    let dropped = drop::count(&root.path(&paths.drop)).unwrap_or_default();
+    let is_new = fs::read_dir(root.path(&paths.spool)).is_ok_and(|mut entries| entries.next().is_none());
+    match Client::connect(&root, paths).and_then(|mut client| client.status()) {
+        Ok(status) if status.queued + status.dropped == 0 => Queued::Nothing,
+        Ok(status) => Queued::Messages(status.queued + status.dropped),
+        Err(_) if is_new && dropped == 0 => Queued::Nothing,
+        Err(error) => Queued::Unknown(error.to_string()),
+    }
 }
 
 fn report(done: &Done, json: bool) -> Result<Exit, Failure> {

@@ -1,6 +1,7 @@
 //! `mailstack generations`: what the host can go back to.
 
 use anstream::eprintln;
+use mailstack_deploy::apply;
 use mailstack_deploy::generation::{Digest, Stored};
 use serde::Serialize;
 
@@ -50,4 +51,16 @@ pub fn generations(host: &HostTree, json: bool) -> Result<Exit, Failure> {
         ]
     }));
     super::print(&table(&lines))
+}
+
+/// Removes old generations, and prints which.
+pub fn collect(host: &HostTree, keep: usize, wait: bool, json: bool) -> Result<Exit, Failure> {
+    let removed = apply::collect(&host.root, keep, wait)?;
+    if json {
+        return super::print_json(&removed);
+    }
+    if removed.is_empty() {
+        eprintln!("nothing to remove");
+    }
+    super::print(&removed.iter().map(|digest| format!("{digest}\n")).collect::<String>())
 }

@@ -44,10 +44,11 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Apply { file, foreground: false, change } => activate::apply(&host()?, &file, change),
         Command::Apply { file, foreground: true, change } => foreground::apply(host()?, &file, change),
         Command::Rollback { to, change } => activate::rollback(&host()?, to.as_deref(), change),
+        Command::Gc { keep, wait, json } => generations::collect(&host()?, keep, wait, json),
         Command::Generations { json } => generations::generations(&host()?, json),
         Command::Status { json } => status::status(&host()?, json),
-        Command::Run { config, exit_when_idle, detached } => {
-            run::run(&host()?, config, exit_when_idle, detached)
+        Command::Run { config, exit_when_idle, detached, part } => {
+            run::run(&host()?, config, exit_when_idle, detached, part)
         }
         Command::Stop { wait } => activate::stop(&host()?, wait),
         Command::Queue { command } => queue(&host()?, command),

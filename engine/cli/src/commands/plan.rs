@@ -60,6 +60,7 @@ fn verb(verb: Verb) -> &'static str {
         Verb::Start => "start",
         Verb::Restart => "restart",
         Verb::Reload => "reload",
+        Verb::Rebuild => "rebuild",
         Verb::Nothing => "nothing",
     }
 }

@@ -1,13 +1,16 @@
 //! `mailstack queue`: what waits, and another try.
 
 use std::io::Write;
+use std::process::Stdio;
 
 use anstream::{eprint, eprintln, stdout};
+use mailstack_deploy::sendmail::queue as sendmail_queue;
 use mailstack_mta::control::{Client, Entry, EntryRecipient, Item};
 use mailstack_mta::host::Root;
 use mailstack_mta::message::QueueId;
 use mailstack_mta::spool::Standing;
 use mailstack_mta::submission::drop;
+use mailstack_runtime::Sendmail;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -21,6 +24,9 @@ pub fn list(
     limit: Option<u64>,
     json: bool,
 ) -> Result<Exit, Failure> {
+    if let Some(sendmail) = host.live()?.and_then(|live| live.sendmail) {
+        return of_sendmail(&sendmail, after, limit, json);
+    }
     let entries = match connect(host) {
         Ok(client) => client.queue_list(after, limit)?,
         Err(failure) => {
@@ -79,8 +85,78 @@ fn nothing(after: Option<QueueId>, is_damaged: bool) -> String {
     }
 }
 
+/// The queues of the host's Sendmail: whoever may not read them sees nothing, and is told so.
+fn of_sendmail(
+    sendmail: &Sendmail,
+    after: Option<QueueId>,
+    limit: Option<u64>,
+    json: bool,
+) -> Result<Exit, Failure> {
+    for queue in [&sendmail.daemon_queue, &sendmail.client_queue] {
+        std::fs::read_dir(queue).map_err(|source| Failure::Queue { path: queue.clone(), source })?;
+    }
+    let mut messages = sendmail_queue::list(sendmail);
+    messages.truncate(limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
+    if after.is_some() {
+        // An identifier of the built-in MTA: no message of Sendmail has it.
+        messages.clear();
+    }
+    if json {
+        return super::print_json(&messages);
+    }
+    if messages.is_empty() {
+        eprintln!("{}", nothing(after, false));
+        return Ok(Exit::Done);
+    }
+    let mut lines = vec![["ID", "SIZE", "ARRIVED", "FROM", "TO", "STATE"].map(str::to_owned).to_vec()];
+    for message in &messages {
+        for (at, recipient) in message.recipients.iter().enumerate() {
+            let of_message = match at {
+                0 => [
+                    message.id.clone(),
+                    message.size.to_string(),
+                    time(message.arrived),
+                    message.sender.clone(),
+                ],
+                _ => [const { String::new() }; 4],
+            };
+            let state = match (recipient.active, &message.status) {
+                (true, _) => "being tried".to_owned(),
+                (false, Some(status)) => status.clone(),
+                (false, None) => "waits".to_owned(),
+            };
+            lines.push([&of_message[..], &[recipient.address.clone(), state]].concat());
+        }
+    }
+    super::print(&table(&lines))
+}
+
+/// A message that was tried a moment ago is tried too, and, with -v alone, a host that was not reached then (op.txt,
+/// HostStatusDirectory).
+const NOW: [&str; 4] = ["-O", "MinQueueAge=0", "-v", "-qf"];
+
+/// Runs both queues of the host's Sendmail, to the end.
+fn flush_sendmail(sendmail: &Sendmail) -> Result<Exit, Failure> {
+    for mode in ["-Ac", "-Am"] {
+        if mode == "-Am" && !std::path::Path::new("/etc/mail/sendmail.cf").exists() {
+            continue;
+        }
+        let mut command = std::process::Command::new(&sendmail.program);
+        let ended = command.arg(mode).args(NOW).stdout(Stdio::null()).status();
+        let ended = ended.map_err(|source| Failure::Part { source })?;
+        if !ended.success() {
+            let source = std::io::Error::other(format!("sendmail {mode} -qf: {ended}"));
+            return Err(Failure::Part { source });
+        }
+    }
+    Ok(Exit::Done)
+}
+
 /// Has all that waits tried now.
 pub fn flush(host: &HostTree) -> Result<Exit, Failure> {
+    if let Some(sendmail) = host.live()?.and_then(|live| live.sendmail) {
+        return flush_sendmail(&sendmail);
+    }
     connect(host)?.flush()?;
     Ok(Exit::Done)
 }

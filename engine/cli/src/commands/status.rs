@@ -1,16 +1,21 @@
 //! `mailstack status`: what runs, what is wrong, and what to do about it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use annotate_snippets::Level;
 use anstream::eprintln;
+use mailstack_deploy::build::contents;
+use mailstack_deploy::generation::Drift;
+use mailstack_deploy::plan::text_diff;
 use mailstack_deploy::status::{self, Status};
 use mailstack_mta::control::Status as Mta;
 use mailstack_mta::host::Root;
 use mailstack_mta::submission::drop;
 use serde::Serialize;
 
+use crate::declaration::Declaration;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::host::HostTree;
@@ -25,6 +30,8 @@ struct Report {
     /// What the running MTA says of itself.
     mta: Option<Mta>,
     drops: Option<Drops>,
+    /// Of each file that was edited: a unified diff of what was written and what is there.
+    diffs: BTreeMap<String, String>,
 }
 
 /// What lies in the drop directory, as far as the running MTA says or the caller may see.
@@ -66,18 +73,47 @@ pub fn status(host: &HostTree, json: bool) -> Result<Exit, Failure> {
     let activator = paths.as_ref().map(|paths| host.activator(paths));
     let found = status::status(&host.root, activator.as_deref())?;
     // One that waits would be started by the question.
-    let mta = found.pid.and_then(|_| super::queue::connect(host).ok()?.status().ok());
+    let mta = found
+        .pid
+        .filter(|_| found.engine == "builtin")
+        .and_then(|_| super::queue::connect(host).ok()?.status().ok());
     let good = found.is_good();
     let exit = if good { Exit::Done } else { Exit::Unable };
+    let paths = paths.filter(|_| found.engine == "builtin");
     let drops = paths.map(|paths| Drops::of(Root::new(&host.root).path(&paths.drop), mta.as_ref()));
-    let report = Report { host: found, good, mta, drops };
+    let diffs = diffs(host, &found);
+    let report = Report { host: found, good, mta, drops, diffs };
     if json {
         super::print_json(&report)?;
     } else {
         super::print(&table(&facts(&report)))?;
-        problems(&report.host).iter().for_each(|words| eprintln!("{}", words.render(Level::WARNING)));
+        problems(&report).iter().for_each(|words| eprintln!("{}", words.render(Level::WARNING)));
     }
     Ok(exit)
+}
+
+/// Only digests are kept of what was written: the files are made again from the declaration that lies beside them.
+/// Where that gives another generation (another version of mailstack made this one) nobody can say.
+fn diffs(host: &HostTree, status: &Status) -> BTreeMap<String, String> {
+    let edited = status.drift.iter().filter_map(|drift| match drift {
+        Drift::Changed { path } => Some(path.clone()),
+        _ => None,
+    });
+    let edited: Vec<String> = edited.collect();
+    let again = || {
+        let live = host.store.current_generation().ok()??;
+        let declaration = Declaration::read_stored(&live.dir).ok()?;
+        let candidate = contents(&declaration.model, &declaration.source, None).ok()?.seal();
+        (candidate.digest() == live.digest()).then_some((live, candidate))
+    };
+    // Making it again takes m4 a moment.
+    let Some((live, candidate)) = (!edited.is_empty()).then(again).flatten() else { return BTreeMap::new() };
+    let diff = |path: String| {
+        let (written, found) = (candidate.file(&path)?, live.file(&path).unwrap_or_default());
+        let diff = text_diff(&path, written, &found);
+        Some((path, diff))
+    };
+    edited.into_iter().filter_map(diff).collect()
 }
 
 fn facts(report: &Report) -> Vec<Vec<String>> {
@@ -107,6 +143,9 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
             rows.push(("damaged", format!("{}: see mailstack queue list", mta.damaged)));
         }
     }
+    if let Some(waiting) = host.waiting {
+        rows.push(("queue", format!("{waiting} messages")));
+    }
     rows.extend(report.drops.iter().flat_map(Drops::rows));
     if !host.checked {
         rows.push(("unchecked", "ports and permissions, which root sees: ask as root".to_owned()));
@@ -117,14 +156,19 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
 fn process(report: &Report) -> String {
     match (report.host.pid, &report.mta) {
         (Some(pid), Some(mta)) => format!("process {pid}, up {}", ago(mta.since.0 / 1000)),
+        (Some(pid), None) if report.host.engine == "sendmail" => format!("Sendmail, process {pid}"),
         (Some(pid), None) => format!("process {pid}, does not answer"),
+        (None, _) if report.host.waits && report.host.engine == "sendmail" => {
+            "Sendmail, run by each who hands mail in".to_owned()
+        }
         (None, _) if report.host.waits => "waits for mail".to_owned(),
         (None, _) => "does not run".to_owned(),
     }
 }
 
 /// What is wrong, each with what to do.
-fn problems(status: &Status) -> Vec<Words> {
+fn problems(report: &Report) -> Vec<Words> {
+    let status = &report.host;
     let mut found = Vec::new();
     if status.generation.is_none() {
         return vec![Words::new("nothing was applied here yet").help("mailstack apply FILE")];
@@ -135,6 +179,7 @@ fn problems(status: &Status) -> Vec<Words> {
     if !status.drift.is_empty() {
         let words = Words::new("the live generation was changed on disk");
         let words = status.drift.iter().map(words::drift).fold(words, Words::note);
+        let words = report.diffs.values().map(|diff| diff.trim_end()).fold(words, Words::note);
         found.push(words.help("what is edited there is lost: declare it, and run mailstack apply FILE"));
     }
     if !status.discrepancies.is_empty() {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mailstack_mta::host::Root;
-use mailstack_policy::{Address, ReversePath};
+use mailstack_policy::{Address, DomainName, ReversePath};
 use mailstack_runtime::{MailboxFormat, Mailboxes};
 
 /// A message that was taken somewhere.
@@ -58,9 +58,14 @@ impl Arrivals {
     }
 }
 
-/// What lies in the mailboxes of a tree.
-pub(super) fn in_mailboxes(root: &Root, mailboxes: &Mailboxes) -> Vec<Arrival> {
+/// What lies in the mailboxes of a tree. Sendmail writes no recipient there: it is the mailbox's user on this host.
+pub(super) fn in_mailboxes(
+    root: &Root,
+    mailboxes: &Mailboxes,
+    sendmail: Option<&DomainName>,
+) -> Vec<Arrival> {
     let mut found = Vec::new();
+    let delivered = |file: &Path, message: &[u8]| delivered(file, message, sendmail);
     match mailboxes.format {
         MailboxFormat::Mbox => {
             for file in files(&root.path(&mailboxes.path)) {
@@ -93,7 +98,7 @@ fn messages(octets: &[u8]) -> Vec<&[u8]> {
 }
 
 /// A message with the envelope that final delivery writes in front of it (RFC 5321 4.4).
-fn delivered(mailbox: &Path, message: &[u8]) -> Option<Arrival> {
+fn delivered(mailbox: &Path, message: &[u8], sendmail: Option<&DomainName>) -> Option<Arrival> {
     let text = String::from_utf8_lossy(message);
     let field = |name: &str| {
         let value = text.lines().take(3).find_map(|line| line.strip_prefix(name))?;
@@ -101,9 +106,16 @@ fn delivered(mailbox: &Path, message: &[u8]) -> Option<Arrival> {
     };
     let sender = match field("Return-Path:")?.as_str() {
         "" => ReversePath::Null,
+        // How Sendmail writes it.
+        daemon if sendmail.is_some() && daemon.starts_with("MAILER-DAEMON") => ReversePath::Null,
         address => ReversePath::Address(address.parse().ok()?),
     };
-    let recipients = vec![field("Delivered-To:")?.parse().ok()?];
+    let user = mailbox.file_name()?.to_string_lossy();
+    let recipient = match sendmail {
+        Some(here) => format!("{user}@{here}"),
+        None => field("Delivered-To:")?,
+    };
+    let recipients = vec![recipient.parse().ok()?];
     Some(Arrival { at: mailbox.display().to_string(), sender, recipients, message: message.to_vec() })
 }
 
@@ -116,7 +128,7 @@ mod tests {
         let text = b"From MAILER-DAEMON now\nReturn-Path: <>\nDelivered-To: root@gw.example\n\nmark-1\n\n\
                      From a@b.example now\nReturn-Path: <a@b.example>\nDelivered-To: carol@gw.example\n\n>From x\n\n";
         let found: Vec<Arrival> =
-            messages(text).into_iter().filter_map(|one| delivered(Path::new("/m"), one)).collect();
+            messages(text).into_iter().filter_map(|one| delivered(Path::new("/m"), one, None)).collect();
         let lines: Vec<String> = found.iter().map(Arrival::to_string).collect();
         assert_eq!(
             lines,

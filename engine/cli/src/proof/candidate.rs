@@ -22,11 +22,12 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long the end of its log is waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Lines of its log that are kept.
-const LINES: usize = 200;
+pub(super) const LINES: usize = 200;
 
 /// A candidate that runs; it ends with its process namespace at the latest.
 pub(super) struct Candidate {
-    process: Child,
+    /// None: the role has none while nobody hands mail in.
+    process: Option<Child>,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -45,7 +46,7 @@ impl Candidate {
         })?;
         let log = Arc::default();
         let reader = keep_log(&mut process, &log);
-        let mut candidate = Self { process, log, reader };
+        let mut candidate = Self { process: Some(process), log, reader };
         match candidate.is_ready(&ready) {
             true => Ok(Ok(candidate)),
             false => Ok(Err(candidate.end())),
@@ -55,7 +56,7 @@ impl Candidate {
     fn is_ready(&mut self, told: &UnixDatagram) -> bool {
         let begin = Instant::now();
         let mut words = [0; 64];
-        while begin.elapsed() < START && matches!(self.process.try_wait(), Ok(None)) {
+        while begin.elapsed() < START && !self.has_ended() {
             if told.recv(&mut words).is_ok_and(|count| words[..count].starts_with(b"READY=1")) {
                 return true;
             }
@@ -63,15 +64,32 @@ impl Candidate {
         false
     }
 
+    /// One that runs already; what it says on standard error is kept too.
+    pub(super) fn of_process(mut process: Child, log: Arc<Mutex<Vec<String>>>) -> Self {
+        let reader = keep_log(&mut process, &log);
+        Self { process: Some(process), log, reader }
+    }
+
+    /// One that is started by who hands mail in.
+    pub(super) fn without_process(log: Arc<Mutex<Vec<String>>>) -> Self {
+        Self { process: None, log, reader: None }
+    }
+
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| !matches!(process.try_wait(), Ok(None)))
+    }
+
     /// What it wrote so far.
     pub(super) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn end(mut self) -> Vec<String> {
-        // Both fail only for a process that has ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    pub(super) fn end(mut self) -> Vec<String> {
+        if let Some(process) = &mut self.process {
+            // Both fail only for a process that has ended.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
         let begin = Instant::now();
         // Its last words; a process that it left behind may keep the pipe open.
         while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) && begin.elapsed() < LAST_WORDS

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use mailstack_deploy::apply::sockets;
 use mailstack_prove::corpus::Lines;
 use mailstack_prove::{Attempt, Expectation, Probe, Source};
 
@@ -50,7 +51,7 @@ impl<'a> Judge<'a> {
     /// What can be said without waiting for mail.
     fn at_once(&mut self, probe: &Probe) -> Option<Seen> {
         match (&probe.attempt, &probe.expect, probe.source) {
-            (Attempt::Listeners, Expectation::ListensOn(promised), _) => Some(self.listeners(promised)),
+            (Attempt::Listeners, Expectation::ListensOn(_), _) => Some(self.listeners()),
             (Attempt::Envelope(lines), expect, Source::Untrusted(source) | Source::Trusted(source)) => {
                 Some(self.envelope(source, lines, expect))
             }
@@ -58,10 +59,12 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn listeners(&self, promised: &BTreeSet<SocketAddr>) -> Seen {
+    fn listeners(&self) -> Seen {
         let plan = &self.world.plan;
-        let promised: BTreeSet<SocketAddr> =
-            promised.iter().copied().filter(|at| plan.sink_v6.is_some() || at.is_ipv4()).collect();
+        let promised: BTreeSet<SocketAddr> = sockets(&self.world.promised)
+            .into_iter()
+            .filter(|at| plan.sink_v6.is_some() || at.is_ipv4())
+            .collect();
         match self.world.host.within(listening) {
             Ok(mut found) => {
                 found.retain(|address| !plan.sinks_beside.contains(address));

@@ -13,6 +13,7 @@ use mailstack_prove::{Attempt, Expectation, NextHopAnswer, Probe};
 use super::arrivals::{Arrival, in_mailboxes};
 use super::dialogue::{Dialogue, PATIENCE};
 use super::judge::Seen;
+use super::sendmail;
 use super::world::World;
 
 /// How long a message may be on its way.
@@ -39,18 +40,26 @@ pub(super) fn hand_in(world: &World, at: usize, probe: &Probe) -> Option<Sent> {
 
 /// As a program of the host does. Returns whether the message was taken.
 fn submit(world: &World, lines: &Lines, mark: &str, said: &mut Vec<String>) -> io::Result<bool> {
+    let message = message(world, mark);
+    if let Some(sendmail) = &world.config.sendmail {
+        return sendmail::submit(sendmail, &world.host, lines, &message, said);
+    }
     let stream = unix::connect(&world.root.path(&world.config.paths.submission_socket))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let opened = Dialogue::open(stream, "localhost")?;
     let mut dialogue = opened.map_err(|reply| io::Error::other(reply.to_string()))?;
-    let header = format!("{}Message-ID: <{mark}@proof.example>\r\nSubject: {mark}\r\n", people(world));
     let mut taken = true;
     for line in [&lines.mail, &lines.rcpt, "DATA"] {
         taken = taken && dialogue.say(line)?.code() < 400;
     }
-    taken = taken && dialogue.send(&format!("{header}\r\nA proof.\r\n"))?.is_positive();
+    taken = taken && dialogue.send(&message)?.is_positive();
     said.extend(dialogue.take_said());
     Ok(taken)
+}
+
+fn message(world: &World, mark: &str) -> String {
+    let people = people(world);
+    format!("{people}Message-ID: <{mark}@proof.example>\r\nSubject: {mark}\r\n\r\nA proof.\r\n")
 }
 
 /// The fields that a configuration may rewrite, as programs write them: with the host's own name, and bare.
@@ -87,7 +96,8 @@ pub(super) fn await_arrival(world: &World, sent: Sent, probe: &Probe, begin: Ins
 fn arrived(world: &World, mark: &str) -> Vec<Arrival> {
     let mut all = world.arrivals.all();
     if let Some(mailboxes) = &world.config.mailboxes {
-        all.extend(in_mailboxes(&world.root, mailboxes));
+        let written_by = world.config.sendmail.as_ref().map(|_| &world.hostname);
+        all.extend(in_mailboxes(&world.root, mailboxes, written_by));
     }
     all.retain(|arrival| arrival.bears(mark));
     all

@@ -19,6 +19,7 @@ mod plan;
 mod prover;
 mod report;
 mod scratch;
+mod sendmail;
 mod sink;
 mod world;
 

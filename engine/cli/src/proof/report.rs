@@ -1,5 +1,7 @@
 //! What a child is asked, and what it says in the end: JSON on its standard streams.
 
+use std::path::PathBuf;
+
 use mailstack_policy::DomainName;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,9 @@ pub struct Request {
     /// The configuration that the promises are derived from; None: the candidate's own.
     #[serde(default)]
     pub promised: Option<String>,
+    /// The generation's directory, where the host's Sendmail runs it.
+    #[serde(default)]
+    pub generation: Option<PathBuf>,
     /// The name that the host has where the configuration does not say.
     pub hostname: DomainName,
 }

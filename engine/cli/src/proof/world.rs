@@ -20,6 +20,7 @@ use super::network::{self, HostNetwork, has_ipv6};
 use super::plan::Plan;
 use super::report::{Outcome, ProofReport, Request};
 use super::scratch;
+use super::sendmail;
 use super::sink::Sink;
 
 /// Everything that a probe is made with.
@@ -37,7 +38,11 @@ pub(super) struct World {
 pub(super) fn prove(request: &Request) -> io::Result<Outcome> {
     let begin = Instant::now();
     let world = World::make(request)?;
-    let candidate = match Candidate::start(&world.root, &world.host)? {
+    let started = match &world.config.sendmail {
+        Some(sendmail) => Candidate::start_sendmail(&world.config, sendmail, &world.host)?,
+        None => Candidate::start(&world.root, &world.host)?,
+    };
+    let candidate = match started {
         Ok(candidate) => candidate,
         Err(log) => return Ok(Outcome::NotStarted { log }),
     };
@@ -57,6 +62,9 @@ impl World {
         let root = Root::new(scratch::mount_memory()?);
         scratch::write(&root, request, &config, &plan)?;
         let host = network::lay(&plan)?;
+        if let (Some(sendmail), Some(generation)) = (&config.sendmail, &request.generation) {
+            sendmail::cover(&root, generation, sendmail)?;
+        }
         let hostname = request.hostname.clone();
         let world = Self { plan, root, host, hostname, promised, config, arrivals: Arrivals::default() };
         world.people()?;

@@ -72,6 +72,10 @@ pub fn main(personality: Personality, words: &[String], root: &Path) -> ExitCode
 
 fn run(flags: &Flags, root: &Path) -> Result<u8, Failed> {
     let config = config(root)?;
+    if let Some(sendmail) = &config.sendmail {
+        let text = format!("the host's Sendmail runs the role: call {}", sendmail.program.display());
+        return Err(Failed(EX_CONFIG, text));
+    }
     let (root, paths) = (Root::new(root), &config.paths);
     match flags.mode {
         Mode::Submit => submit(flags, &root, &config),

@@ -1,6 +1,6 @@
 //! Words of an apply: its steps, its notes, and how it fails.
 
-use mailstack_deploy::apply::{ApplyError, Cause, Discrepancy, Note, Obstacle, Step, Undone};
+use mailstack_deploy::apply::{ApplyError, Cause, Discrepancy, Note, Obstacle, Queued, Step, Undone};
 use mailstack_deploy::generation::{Digest, Drift};
 
 use super::Words;
@@ -28,8 +28,13 @@ pub fn step(step: Step) -> &'static str {
 /// A note that is given while an apply is at work.
 pub fn note(note: &Note) -> Words {
     match note {
-        Note::LeftOut { path, reason } => Words::new(format!("{path} is left out: {reason}"))
-            .help("the built-in MTA does not need it; to have it: apt install m4 sendmail-cf"),
+        Note::LeftOut { path, reason } => {
+            let help = match path.ends_with(".db") {
+                true => "`mailstack apply` needs it; to have it: apt install sendmail-bin",
+                false => "the built-in MTA does not need it; to have it: apt install m4 sendmail-cf",
+            };
+            Words::new(format!("{path} is left out: {reason}")).help(help)
+        }
         Note::PolicyOnly { reason } => {
             Words::new(format!("only the policy was proven before the switch: {reason}"))
         }
@@ -72,7 +77,7 @@ pub(super) fn cause(cause: &Cause) -> (Words, Exit) {
         Cause::Store(error) => super::store(error),
         Cause::Disk(error) => super::disk(error, Words::new(error.to_string()).because(error)),
         Cause::Build(error) => match error.downcast_ref() {
-            Some(error) => super::m4(error),
+            Some(error) => super::build(error),
             None => (Words::new(cause.to_string()).because(cause), Exit::Unable),
         },
         Cause::Config(_) => {
@@ -130,13 +135,55 @@ fn obstacle_words(obstacle: &Obstacle) -> (String, String) {
             format!("{} holds mail of another MTA ({files} files)", path.display()),
             format!("let that MTA deliver it first, then empty {}", path.display()),
         ),
-        Obstacle::NoUser { name } => (
-            format!("there is no user {name}, and the MTA does not run as root"),
+        Obstacle::NoUser { name } => no_user(name),
+        Obstacle::Below { root } => (
             format!(
-                "make it: useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"
+                "Sendmail cannot run below {}: /etc/mail and its queues are compiled into it",
+                root.display()
             ),
+            "enter that directory as a root (chroot, a container), or write `engine = \"builtin\"`"
+                .to_owned(),
         ),
+        Obstacle::NoSendmail { path } => (
+            format!("{} is not there", path.display()),
+            "install Sendmail: apt install sendmail-bin".to_owned(),
+        ),
+        Obstacle::Permissions { path, wanted, found } => (
+            match found {
+                Some(found) => format!("{} is {found}; it must be {wanted}", path.display()),
+                None => format!("{} is not there; it must be {wanted}", path.display()),
+            },
+            "the packaging makes it so: apt install --reinstall sendmail-base sendmail-bin".to_owned(),
+        ),
+        Obstacle::File { path } => (
+            format!("{} was not written by mailstack", path.display()),
+            format!("keep what you need of it, and move it away: mv {0} {0}.before", path.display()),
+        ),
+        Obstacle::OtherEngine { queued } => other_engine(queued),
     }
+}
+
+fn no_user(name: &str) -> (String, String) {
+    if name != "mailstack" {
+        let help = "its packaging makes it: apt install --reinstall sendmail-base".to_owned();
+        return (format!("there is no user {name}, which Sendmail needs"), help);
+    }
+    (
+        format!("there is no user {name}, and the MTA does not run as root"),
+        format!("make it: useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"),
+    )
+}
+
+fn other_engine(queued: &Queued) -> (String, String) {
+    let what = match queued {
+        Queued::Nothing => "holds nothing".to_owned(),
+        Queued::Messages(count) => format!("holds {count} messages, which Sendmail would not deliver"),
+        Queued::Unknown(why) => format!("cannot be looked at: {why}"),
+    };
+    (
+        format!("the queue of the built-in MTA {what}"),
+        "let it deliver them first: `mailstack queue flush`, then `mailstack queue list`".to_owned(),
+    )
 }
 
 /// How what runs differs from what was declared.

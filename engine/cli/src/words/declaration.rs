@@ -300,6 +300,7 @@ fn way_out(kind: &Meant) -> Option<String> {
         Meant::LocalAndElsewhere { domain, .. } => format!("take {domain} out of one of the two"),
         Meant::Without { needed } => format!("add `{needed}`, or remove this"),
         Meant::NullclientRewritesAll => "remove the key; the role msp has the choice".to_owned(),
+        Meant::NotWithSendmail { .. } => "remove the key, or write `engine = \"builtin\"`".to_owned(),
         Meant::NoNameToAppearAs => "add `masquerade.domain = \"corp.example\"`".to_owned(),
         Meant::Range { least, most, .. } => format!("{least} to {most} is possible"),
         Meant::TimeRange { least, most, .. } => format!("{} to {} is possible", time(*least), time(*most)),

@@ -12,10 +12,12 @@ use std::io::ErrorKind;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Group, Level, Renderer};
 use mailstack_deploy::activation::ActivationError;
+use mailstack_deploy::build::BuildError;
 use mailstack_deploy::generation::StoreError;
 use mailstack_deploy::generation::disk::DiskError;
 use mailstack_deploy::lock::{Holder, LockError};
 use mailstack_deploy::m4::M4Error;
+use mailstack_deploy::sendmail::maps::MapError;
 use mailstack_mta::control::ControlError;
 use mailstack_mta::spool::SpoolError;
 use mailstack_mta::spool::transfer::TransferError;
@@ -98,7 +100,7 @@ pub fn failure(failure: &Failure) -> (String, Exit) {
         }
         Failure::Apply(error) => apply::failure(error),
         Failure::Cause(cause) => apply::cause(cause),
-        Failure::M4(error) => m4(error),
+        Failure::Build(error) => build(error),
         Failure::Store(error) => store(error),
         Failure::Activation(error) => activation(error),
         Failure::Control(error) => (control(error), Exit::Unable),
@@ -107,6 +109,15 @@ pub fn failure(failure: &Failure) -> (String, Exit) {
             let words = Words::new(error.to_string()).because(error.as_ref());
             let words = error.help().into_iter().fold(words, Words::help);
             (words, Exit::Unable)
+        }
+        Failure::Queue { path, source } => (
+            Words::new(format!("cannot read {}", path.display()))
+                .note(source.to_string())
+                .help("ask as root"),
+            Exit::Unable,
+        ),
+        Failure::Part { source } => {
+            (Words::new("Sendmail cannot be started").note(source.to_string()), Exit::Unable)
         }
         Failure::Nothing { root } => {
             let words = Words::new(format!("nothing was applied below {} yet", root.display()));
@@ -163,6 +174,23 @@ fn disk(error: &DiskError, words: Words) -> (Words, Exit) {
         _ => return (words, Exit::Unable),
     };
     (words.help(help), Exit::Unable)
+}
+
+fn build(error: &BuildError) -> (Words, Exit) {
+    match error {
+        BuildError::M4(error) => m4(error),
+        BuildError::Maps(error) => {
+            let words = Words::new(error.to_string()).because(error);
+            let help = match error {
+                MapError::NoProgram { .. } => "install sendmail-bin",
+                MapError::Io { .. } => return (words, Exit::Unable),
+                MapError::Refused { .. } => {
+                    "Sendmail does not take the generated table: please report it, with the host.toml"
+                }
+            };
+            (words.help(help), Exit::Unable)
+        }
+    }
 }
 
 fn m4(error: &M4Error) -> (Words, Exit) {

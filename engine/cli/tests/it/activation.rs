@@ -287,9 +287,27 @@ fn drift_is_named_and_an_apply_repairs_it() {
     fs::write(&aliases, "root: attacker@foreign.example\n").unwrap();
     let status = host.mailstack(&["status"]).with(7);
     assert!(status.err.contains("etc/mail/aliases was edited"), "{}", status.err);
+    assert!(status.err.contains("+root: attacker@foreign.example"), "{}", status.err);
     host.apply().with(0);
     assert_eq!(fs::read_to_string(&aliases).unwrap(), text);
     host.mailstack(&["status"]).with(0);
+}
+
+#[test]
+fn old_generations_are_collected_and_the_host_can_still_go_back() {
+    let host = Host::new();
+    for _ in 0..3 {
+        host.declare(&format!("127.0.0.1:{}", free_port()));
+        host.apply().with(0);
+    }
+    let live = current(&host);
+    let removed = host.mailstack(&["gc", "--keep", "2"]).with(0).out;
+    assert_eq!(removed.lines().count(), 1, "{removed}");
+    host.mailstack(&["rollback"]).with(0);
+    assert_ne!(current(&host), live);
+    host.mailstack(&["gc", "--keep", "0"]).with(0);
+    host.mailstack(&["status"]).with(0);
+    host.mailstack(&["rollback"]).with(7);
 }
 
 #[test]

@@ -15,4 +15,5 @@ mod proof;
 mod queue;
 mod reference;
 mod reproducible;
+mod sendmail;
 mod transcripts;

@@ -3,6 +3,7 @@
 //! Owns processes and units. Must not know what a configuration says, but for the places that it names.
 
 mod daemon;
+mod engines;
 pub mod sockets;
 mod systemd;
 
@@ -12,6 +13,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 pub use daemon::{Daemon, LOG, Places};
+pub use engines::Engines;
 pub use systemd::{Systemd, is_running as systemd_is_running};
 
 use crate::generation::disk::DiskError;

@@ -13,8 +13,6 @@ const UNITS: &str = "/etc/systemd/system";
 const AT_BOOT: &[&str] = &["/etc/sysusers.d", "/etc/tmpfiles.d"];
 /// The unit of the MTA.
 const SERVICE: &str = "mailstack.service";
-/// The units that start a client when it has something to do; an MTA that receives has no timer.
-const CLIENT: &[&str] = &["mailstack-queue.timer", "mailstack.socket"];
 /// The users that a generation needs, within it.
 const SYSUSERS: &str = "etc/sysusers.d/mailstack.conf";
 /// The lines of the journal that an error quotes.
@@ -34,7 +32,8 @@ pub struct Systemd {
 
 impl Activator for Systemd {
     fn make_users(&self, generation: Option<&Path>) -> Result<bool, ActivationError> {
-        if let Some(generation) = generation {
+        // Sendmail's users are its packaging's.
+        if let Some(generation) = generation.filter(|generation| generation.join(SYSUSERS).exists()) {
             run("systemd-sysusers", &[&generation.join(SYSUSERS).display().to_string()])?;
         }
         Ok(true)
@@ -44,7 +43,7 @@ impl Activator for Systemd {
         let shown = systemctl(&["show", "--property=MainPID", "--value", SERVICE])?;
         match shown.trim().parse().ok().filter(|pid| *pid != 0) {
             Some(pid) => Ok(Some(Running { pid: Some(pid) })),
-            None => Ok(is_waiting()?.then_some(Running { pid: None })),
+            None => Ok(self.is_waiting()?.then_some(Running { pid: None })),
         }
     }
 
@@ -55,10 +54,13 @@ impl Activator for Systemd {
     fn start(&self) -> Result<Running, ActivationError> {
         let units = self.link()?;
         systemctl(&["daemon-reload"])?;
+        let has_service = units.iter().any(|unit| unit == SERVICE);
         let enabled: Vec<String> = units.into_iter().filter(|unit| wanted_by(unit).is_some()).collect();
         // A client is started once as well: it may not be able to, and what lies in the drop directory is sent.
         let mut started = enabled;
-        started.push(SERVICE.to_owned());
+        if has_service && !started.iter().any(|unit| unit == SERVICE) {
+            started.push(SERVICE.to_owned());
+        }
         // Of a start that failed too often none is tried again otherwise; a unit that never ran has nothing to reset.
         let _ = on("reset-failed", &started);
         on("restart", &started).map_err(quote)?;
@@ -105,6 +107,20 @@ impl Systemd {
         Ok(())
     }
 
+    /// Whether a client is there to be started: the MTA is no unit that starts with the host, and all that do are
+    /// active.
+    fn is_waiting(&self) -> Result<bool, ActivationError> {
+        let enabled: Vec<String> =
+            self.linked(UNITS).into_iter().filter(|unit| wanted_by(unit).is_some()).collect();
+        if enabled.is_empty() || enabled.iter().any(|unit| unit == SERVICE) {
+            return Ok(false);
+        }
+        let words = ["show", "--property=ActiveState", "--value"];
+        let words: Vec<&str> = words.into_iter().chain(enabled.iter().map(String::as_str)).collect();
+        let shown = systemctl(&words)?;
+        Ok(shown.split_whitespace().all(|state| state == "active"))
+    }
+
     /// What the live generation has for a directory of the host.
     fn generated(&self, dir: &str) -> PathBuf {
         self.current.join(dir.trim_start_matches('/'))
@@ -141,12 +157,6 @@ fn unlink(unit: &str) -> Result<(), DiskError> {
         disk::remove(&units.join(dir).join(unit))?;
     }
     disk::remove(&units.join(unit))
-}
-
-/// Whether a client is there to be started.
-fn is_waiting() -> Result<bool, ActivationError> {
-    let shown = systemctl(&[&["show", "--property=ActiveState", "--value"], CLIENT].concat())?;
-    Ok(shown.split_whitespace().all(|state| state == "active"))
 }
 
 /// Does something to units; nothing where there are none.

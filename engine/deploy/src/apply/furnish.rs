@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use mailstack_runtime::Config;
+use mailstack_runtime::{Config, Sendmail};
 use nix::unistd::{Uid, getgid, getuid};
 
+use crate::generation::Store;
 use crate::generation::disk::{self, At, DiskError};
+use crate::sendmail::links;
+use crate::sendmail::users::Users;
 
 /// The user and group that the MTA runs as, where root starts it.
 pub(super) const MTA_USER: &str = "mailstack";
@@ -73,10 +76,15 @@ enum Form {
     Link(PathBuf),
     /// A script that names the root, below another directory.
     Script(String),
+    /// A link to a program of the host's Sendmail, or whatever its packaging has there.
+    Sendmail(PathBuf),
 }
 
 /// The programs as they must be below this root.
-pub fn programs(root: &Path) -> Vec<Program> {
+pub fn programs(root: &Path, sendmail: Option<&Sendmail>) -> Vec<Program> {
+    if let Some(sendmail) = sendmail {
+        return programs_of_sendmail(root, sendmail);
+    }
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/bin/mailstack"));
     let form = |name: &str| match root == Path::new("/") {
         true => Form::Link(binary.clone()),
@@ -103,11 +111,17 @@ impl Program {
         match &self.wanted {
             Form::Link(target) => fs::read_link(&self.path).is_ok_and(|found| found == *target),
             Form::Script(text) => fs::read_to_string(&self.path).is_ok_and(|found| found == *text),
+            Form::Sendmail(target) => {
+                is_of_sendmail(&self.path, target) || (self.name != "sendmail" && self.is_missing())
+            }
         }
     }
 
     /// Whether something is there that mailstack did not put there.
     pub(super) fn is_foreign(&self) -> bool {
+        if matches!(&self.wanted, Form::Sendmail(target) if is_of_sendmail(&self.path, target)) {
+            return false;
+        }
         if let Ok(target) = fs::read_link(&self.path) {
             return target.file_name().is_none_or(|name| name != "mailstack");
         }
@@ -117,13 +131,17 @@ impl Program {
         }
     }
 
+    fn is_missing(&self) -> bool {
+        self.path.symlink_metadata().is_err()
+    }
+
     fn put(&self) -> Result<(), DiskError> {
         if self.is_in_place() {
             return Ok(());
         }
         self.path.parent().map_or(Ok(()), disk::make_dirs)?;
         match &self.wanted {
-            Form::Link(target) => disk::point(&self.path, target),
+            Form::Link(target) | Form::Sendmail(target) => disk::point(&self.path, target),
             Form::Script(text) => {
                 let fresh = self.path.with_extension("new");
                 disk::remove(&fresh)?;
@@ -142,14 +160,63 @@ pub(super) fn furnish(root: &Path, config: &Config, owner: Owner) -> Result<(), 
     for socket in [&paths.submission_socket, &paths.control_socket, &paths.pid_file] {
         below(root, socket).parent().map_or(Ok(()), |dir| directory(dir, 0o755, owner))?;
     }
-    programs(root).iter().try_for_each(Program::put)
+    programs(root, None).iter().try_for_each(Program::put)
+}
+
+/// Whether a program is the one of Sendmail: Debian's are links to links, some to a script of its own.
+fn is_of_sendmail(path: &Path, target: &Path) -> bool {
+    let both = fs::canonicalize(path).ok().zip(fs::canonicalize(target).ok());
+    both.is_some_and(|(found, wanted)| found == wanted || found.starts_with("/usr/share/sendmail"))
+}
+
+/// What Sendmail needs beside its generation: its programs in their places, the directories of its pid files, and the
+/// links in `/etc/mail`. Its queues and mailboxes are its packaging's.
+pub(super) fn furnish_sendmail(
+    root: &Path,
+    store: &Store,
+    sendmail: &Sendmail,
+    files: &[&str],
+) -> Result<(), DiskError> {
+    if let Ok(Users { daemon, daemon_group, client, client_group }) = Users::of(sendmail) {
+        let (all, mta) = (Owner { uid: 0, gid: daemon_group }, Owner { uid: daemon, gid: daemon_group });
+        let msp = Owner { uid: client, gid: client_group };
+        for (path, mode, owner) in [("", 0o2755, all), ("mta", 0o2755, mta), ("msp", 0o2775, msp)]
+            .map(|(name, mode, owner)| (below(root, &sendmail.run).join(name), mode, owner))
+        {
+            if !path.is_dir() {
+                directory(&path, mode, owner)?;
+            }
+        }
+    }
+    disk::make_dirs(&root.join(RECORDS))?;
+    links::put(root, store, files)?;
+    programs_of_sendmail(root, sendmail).iter().try_for_each(Program::put)
+}
+
+/// Whether nothing is left to furnish for Sendmail.
+pub(super) fn is_furnished_sendmail(root: &Path, store: &Store, sendmail: &Sendmail, files: &[&str]) -> bool {
+    links::are_put(root, store, files)
+        && programs_of_sendmail(root, sendmail).iter().all(Program::is_in_place)
+}
+
+/// Where the ids of Sendmail's processes are noted, below the root.
+pub const RECORDS: &str = "run/mailstack";
+
+/// The programs that hand mail in, where Sendmail does it: a link of the packaging's own is as good as this one.
+fn programs_of_sendmail(root: &Path, sendmail: &Sendmail) -> Vec<Program> {
+    let directory = sendmail.program.parent().unwrap_or(Path::new("/"));
+    let form = |name: &str| Form::Sendmail(directory.join(name));
+    PROGRAMS
+        .iter()
+        .map(|(place, name)| Program { path: root.join(place), name, wanted: form(name) })
+        .collect()
 }
 
 /// Whether nothing is left to furnish.
 pub(super) fn is_furnished(root: &Path, config: &Config, owner: Owner) -> bool {
     is_directory(&below(root, &config.paths.spool), SPOOL_MODE, owner)
         && is_directory(&below(root, &config.paths.drop), DROP_MODE, owner)
-        && programs(root).iter().all(Program::is_in_place)
+        && programs(root, None).iter().all(Program::is_in_place)
 }
 
 /// Whether it is a directory with this mode and owner.
@@ -193,7 +260,7 @@ mod tests {
     #[test]
     fn a_wrapper_is_known_and_anything_else_is_foreign() {
         let root = tempfile::tempdir().unwrap();
-        let sendmail = programs(root.path()).remove(0);
+        let sendmail = programs(root.path(), None).remove(0);
         assert!(!sendmail.is_foreign() && !sendmail.is_in_place());
         sendmail.put().unwrap();
         assert!(!sendmail.is_foreign() && sendmail.is_in_place());

@@ -12,10 +12,10 @@ mod steps;
 mod verify;
 
 pub use error::{ApplyError, Cause, Undone};
-pub use furnish::{Program, programs};
+pub use furnish::{Program, RECORDS, programs};
 pub use journal::{Event, Journal, Note, Step};
-pub use preflight::Obstacle;
+pub use preflight::{Obstacle, Queued};
 pub use prover::{Proof, Prover};
-pub use steps::{Apply, Done, Wanted, live_config, stop};
-pub use verify::Discrepancy;
+pub use steps::{Apply, Done, Wanted, collect, live_config, stop};
 pub(crate) use verify::discrepancies;
+pub use verify::{Discrepancy, sockets};

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use mailstack_runtime::Config;
+use mailstack_runtime::{Config, Sendmail};
 
 use super::furnish::{Owner, programs};
 use crate::activation::sockets;
+use crate::sendmail::users::Users;
 
 /// Something that is in the way.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -40,6 +42,47 @@ pub enum Obstacle {
         /// Its name.
         name: String,
     },
+    /// Sendmail cannot run below another directory.
+    Below {
+        /// The directory that stands for `/`.
+        root: PathBuf,
+    },
+    /// The host's Sendmail is not there.
+    NoSendmail {
+        /// Where its packaging has the program.
+        path: PathBuf,
+    },
+    /// Sendmail would not run with the permissions that something of it has, or could be tampered with.
+    Permissions {
+        /// The place.
+        path: PathBuf,
+        /// What it must be.
+        wanted: String,
+        /// What it is; None where it is not there.
+        found: Option<String>,
+    },
+    /// A file of others where Sendmail reads one of the generation's.
+    File {
+        /// Its place.
+        path: PathBuf,
+    },
+    /// Mail of the other engine, which would not be delivered any more.
+    OtherEngine {
+        /// What is known of it.
+        queued: Queued,
+    },
+}
+
+/// What waits in the queue of the built-in MTA.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Queued {
+    /// Nothing.
+    Nothing,
+    /// So many messages, those in the drop directory too.
+    Messages(u64),
+    /// Nobody says.
+    Unknown(String),
 }
 
 /// Queues of other MTAs, where they are after their own installation.
@@ -58,11 +101,66 @@ const QUEUES: &[&str] = &[
 
 /// Everything that is in the way. `ours` is the process id of our own MTA, where it runs.
 pub(super) fn obstacles(root: &Path, config: &Config, ours: Option<u32>) -> Vec<Obstacle> {
-    let foreign = programs(root).into_iter().filter(|program| program.is_foreign());
+    let sendmail = config.sendmail.as_ref();
+    let foreign = programs(root, sendmail).into_iter().filter(|program| program.is_foreign());
     let mut found: Vec<Obstacle> = foreign.map(|program| Obstacle::Program { path: program.path }).collect();
     found.extend(taken(&config.listeners, ours));
     if root == Path::new("/") {
-        found.extend(QUEUES.iter().filter_map(|path| queue(Path::new(path))));
+        // What waits in Sendmail's own queues it goes on with.
+        let own = |path: &&&str| {
+            sendmail.is_some_and(|it| [&it.daemon_queue, &it.client_queue].contains(&&PathBuf::from(path)))
+        };
+        found.extend(QUEUES.iter().filter(|path| !own(path)).filter_map(|path| queue(Path::new(path))));
+    }
+    found
+}
+
+/// What the host's Sendmail lacks: it is its packaging's, and verified, never changed.
+pub(super) fn of_sendmail(root: &Path, config: &Config, sendmail: &Sendmail) -> Vec<Obstacle> {
+    if root != Path::new("/") {
+        return vec![Obstacle::Below { root: root.to_owned() }];
+    }
+    if !sendmail.program.exists() {
+        return vec![Obstacle::NoSendmail { path: sendmail.program.clone() }];
+    }
+    match Users::of(sendmail) {
+        Ok(users) => permissions(config, sendmail, users),
+        Err(name) => vec![Obstacle::NoUser { name }],
+    }
+}
+
+/// A wrong owner or mode, in words; what is not there has none.
+fn permissions(config: &Config, sendmail: &Sendmail, users: Users) -> Vec<Obstacle> {
+    let Users { daemon, client, client_group, .. } = users;
+    let (daemon_user, client_user) = (&sendmail.daemon_user, &sendmail.client_user);
+    let mut found = Vec::new();
+    let mut must = |path: &Path, wanted: String, is_right: &dyn Fn(u32, u32, u32) -> bool| {
+        let meta = fs::metadata(path).ok();
+        let is = |meta: &fs::Metadata| (meta.uid(), meta.gid(), meta.mode() & 0o7777);
+        if meta.as_ref().map(is).is_some_and(|(uid, gid, mode)| is_right(uid, gid, mode)) {
+            return;
+        }
+        let found_words =
+            meta.as_ref().map(is).map(|(uid, gid, mode)| format!("{mode:04o}, owner {uid}, group {gid}"));
+        found.push(Obstacle::Permissions { path: path.to_owned(), wanted, found: found_words });
+    };
+    let setgid = format!("2755, owner root, group {client_user}");
+    must(&sendmail.program, setgid, &|uid, gid, mode| {
+        uid == 0 && gid == client_group && mode & 0o2022 == 0o2000 && mode & 0o111 == 0o111
+    });
+    let queue = format!("2770, owner {client_user}, group {client_user}");
+    must(&sendmail.client_queue, queue, &|uid, gid, mode| {
+        uid == client && gid == client_group && mode & 0o2777 == 0o2770
+    });
+    must(Path::new("/etc/mail"), "0755, writable by no other".to_owned(), &|uid, _, mode| {
+        (uid == 0 || uid == daemon) && mode & 0o022 == 0
+    });
+    if config.mailboxes.is_some() {
+        let queue = format!("2750, owner {daemon_user}");
+        must(&sendmail.daemon_queue, queue, &|uid, _, mode| uid == daemon && mode & 0o027 == 0);
+        // mail.local is the recipient when it locks a mailbox; the packaging opens the directory for that.
+        let mailboxes = "3777".to_owned();
+        must(Path::new("/var/mail"), mailboxes, &|_, _, mode| mode & 0o1777 == 0o1777);
     }
     found
 }

@@ -1,15 +1,23 @@
 //! The steps, in their order.
 
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mailstack_runtime::{CONFIG_PATH, Config};
 
 use super::furnish::{self, Owner};
-use super::{ApplyError, Cause, Journal, Note, Obstacle, Proof, Prover, Step, Undone, preflight, verify};
-use crate::activation::{Activator, Running};
+use super::{
+    ApplyError, Cause, Journal, Note, Obstacle, Proof, Prover, Queued, Step, Undone, preflight, verify,
+};
+use crate::activation::{Activator, Running, START_DEADLINE};
 use crate::generation::{Candidate, Contents, Digest, Store, StoreError, Stored};
 use crate::lock::Lock;
-use crate::plan::{Plan, Side, State, Tree, Verb};
+use crate::plan::{Plan, Runs, Side, State, Tree, Verb};
+use crate::sendmail::links;
+
+/// Between two looks at an MTA that starts.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What must be live in the end.
 pub enum Wanted<'a> {
@@ -27,6 +35,8 @@ pub struct Apply<'a> {
     pub activator: &'a dyn Activator,
     /// Proves a generation.
     pub prover: &'a dyn Prover,
+    /// What waits in the queue of the built-in MTA that has this configuration.
+    pub queued: &'a dyn Fn(&Config) -> Queued,
     /// Wait for a lock that somebody else holds.
     pub wait: bool,
 }
@@ -53,11 +63,18 @@ struct Target {
     candidate: Option<Candidate>,
 }
 
+impl Target {
+    /// The places of all its files, derived ones too.
+    fn files(&self) -> Vec<&str> {
+        self.tree.keys().map(String::as_str).collect()
+    }
+}
+
 impl Apply<'_> {
     /// Does it all, or nothing: on failure the generation before is live again.
     pub fn run(&self, wanted: &Wanted<'_>, journal: &mut Journal<'_>) -> Result<Done, ApplyError> {
         let store = Store::below(self.root);
-        journal.step(Step::Preflight, || ours(&store))?;
+        ours(&store).map_err(|cause| ApplyError::new(Step::Preflight, cause))?;
         let mut lock = journal.step(Step::Lock, || Lock::take(&store, self.wait))?;
         let live = journal.step(Step::Generate, || store.current_generation())?;
         let target = journal.step(Step::Generate, || target(&store, wanted, live.as_ref()))?;
@@ -92,14 +109,14 @@ impl Apply<'_> {
         running: Option<Running>,
         journal: &mut Journal<'_>,
     ) -> Result<Done, ApplyError> {
-        journal.step(Step::Preflight, || self.preflight(&target.config, running))?;
+        journal.step(Step::Preflight, || self.preflight(store, target, running))?;
         journal.step(Step::Write, || write(store, target))?;
         let place = store.place(&target.digest);
         let proof = journal.step(Step::Prove, || self.prover.prove(&place).map_err(Cause::Unproven))?;
         if let Proof::PolicyOnly { reason } = &proof {
             journal.note(Note::PolicyOnly { reason: reason.clone() });
         }
-        journal.step(Step::Furnish, || self.furnish(&target.config, &place))?;
+        journal.step(Step::Furnish, || self.furnish(store, target, &place))?;
         let before = before(store, &target.digest);
         match self.go_live(store, target, &plan, journal) {
             Ok(running) => Ok(Done { plan, changed: true, running: Some(running), proof: Some(proof) }),
@@ -120,7 +137,11 @@ impl Apply<'_> {
             Some(_) => State::Unsettled,
         };
         let from = from.as_ref().map(|(digest, tree)| (digest, tree));
-        Ok(Plan::between(from, (&target.digest, &target.tree), state))
+        let runs = match target.config.sendmail {
+            Some(_) => Runs::Sendmail,
+            None => Runs::Builtin,
+        };
+        Ok(Plan::between(from, (&target.digest, &target.tree), state, runs))
     }
 
     /// Whether the host has, beside what the plan compares, all that an apply leaves behind.
@@ -132,21 +153,46 @@ impl Apply<'_> {
                 None => false,
             })
         };
-        let owner = Owner::of(self.root);
+        let is_furnished = || match &target.config.sendmail {
+            Some(sendmail) => furnish::is_furnished_sendmail(self.root, store, sendmail, &target.files()),
+            None => Owner::of(self.root)
+                .is_ok_and(|owner| furnish::is_furnished(self.root, &target.config, owner)),
+        };
         Ok(store.current().as_ref() == Some(&target.digest)
             && intact().map_err(|cause| ApplyError::new(Step::Plan, cause))?
-            && owner.is_ok_and(|owner| furnish::is_furnished(self.root, &target.config, owner)))
+            && is_furnished())
     }
 
-    fn preflight(&self, config: &Config, running: Option<Running>) -> Result<(), Cause> {
-        let mut found = preflight::obstacles(self.root, config, running.and_then(|running| running.pid));
-        if !self.activator.make_users(None)? {
+    fn preflight(&self, store: &Store, target: &Target, running: Option<Running>) -> Result<(), Cause> {
+        let config = &target.config;
+        let mut found = match &config.sendmail {
+            Some(sendmail) => preflight::of_sendmail(self.root, config, sendmail),
+            None => Vec::new(),
+        };
+        found.extend(preflight::obstacles(self.root, config, running.and_then(|running| running.pid)));
+        if config.sendmail.is_some() {
+            let foreign = links::foreign(self.root, store, &target.files()).into_iter();
+            found.extend(foreign.map(|path| Obstacle::File { path }));
+            found.extend(self.left_behind(store)?);
+        } else if !self.activator.make_users(None)? {
             found.extend(preflight::no_user(self.root));
         }
         if found.is_empty() { Ok(()) } else { Err(Cause::Obstacles(found)) }
     }
 
-    fn furnish(&self, config: &Config, generation: &Path) -> Result<(), Cause> {
+    /// Mail in the queue of the built-in MTA, where that is live and Sendmail will be. The other way round Sendmail's
+    /// queues are those of another MTA.
+    fn left_behind(&self, store: &Store) -> Result<Option<Obstacle>, Cause> {
+        let builtin = live_config(store)?.filter(|live| live.sendmail.is_none());
+        let queued = builtin.map_or(Queued::Nothing, |live| (self.queued)(&live));
+        Ok((queued != Queued::Nothing).then_some(Obstacle::OtherEngine { queued }))
+    }
+
+    fn furnish(&self, store: &Store, target: &Target, generation: &Path) -> Result<(), Cause> {
+        let config = &target.config;
+        if let Some(sendmail) = &config.sendmail {
+            return Ok(furnish::furnish_sendmail(self.root, store, sendmail, &target.files())?);
+        }
         self.activator.make_users(Some(generation))?;
         let no_user = |name| Cause::Obstacles(vec![Obstacle::NoUser { name }]);
         let owner = Owner::of(self.root).map_err(no_user)?;
@@ -171,6 +217,8 @@ impl Apply<'_> {
         if store.last_good().as_ref() != Some(&target.digest) {
             journal.step(Step::Record, || store.record(&target.digest))?;
         }
+        // Of the generation before; it is good without, and what is left leads nowhere.
+        let _ = links::sweep(self.root, store);
         Ok(running)
     }
 
@@ -180,9 +228,16 @@ impl Apply<'_> {
     }
 
     fn verify(&self, config: &Config, running: Running) -> Result<(), Cause> {
-        let found = verify::discrepancies(self.root, config, running.pid);
-        if !found.is_empty() {
-            return Err(Cause::Discrepancies(found));
+        let begin = Instant::now();
+        loop {
+            let found = verify::discrepancies(self.root, config, running.pid);
+            // Under systemd Sendmail is started before it listens, and does not say when it does.
+            let waits = config.sendmail.is_some() && begin.elapsed() < START_DEADLINE;
+            match (found.is_empty(), waits) {
+                (true, _) => break,
+                (false, true) => thread::sleep(LOOK),
+                (false, false) => return Err(Cause::Discrepancies(found)),
+            }
         }
         self.prover.verify(config).map_err(Cause::Unproven)
     }
@@ -201,7 +256,8 @@ impl Apply<'_> {
             None => journal.step(Step::RollBack, || -> Result<(), Cause> {
                 self.activator.stop()?;
                 self.activator.withdraw()?;
-                Ok(store.switch_off()?)
+                store.switch_off()?;
+                Ok(links::sweep(self.root, store)?)
             }),
         };
         error.undone = match undone {
@@ -216,8 +272,18 @@ impl Apply<'_> {
             store.switch(before.digest())?;
             config_of(&before.file(CONFIG_PATH).unwrap_or_default())
         })?;
+        // The programs and links that it had: those of the other engine may be there.
+        journal.step(Step::RollBack, || self.refurnish(store, before, &config))?;
         let running = self.restart(journal)?;
         journal.step(Step::Verify, || self.verify(&config, running))
+    }
+
+    fn refurnish(&self, store: &Store, before: &Stored, config: &Config) -> Result<(), Cause> {
+        let tree = tree_of(before);
+        let (digest, config) = (before.digest().clone(), config.clone());
+        let target = Target { digest, tree, config, candidate: None };
+        self.furnish(store, &target, &before.dir)?;
+        Ok(links::sweep(self.root, store)?)
     }
 }
 
@@ -229,6 +295,14 @@ pub fn stop(root: &Path, activator: &dyn Activator, wait: bool) -> Result<bool, 
     let ran = activator.running()?.is_some();
     activator.stop()?;
     Ok(ran)
+}
+
+/// Removes generations of a host but for the newest `keep`, under the lock. Returns those removed.
+pub fn collect(root: &Path, keep: usize, wait: bool) -> Result<Vec<Digest>, Cause> {
+    let store = Store::below(root);
+    ours(&store)?;
+    let _lock = Lock::take(&store, wait)?;
+    Ok(store.collect(keep)?)
 }
 
 /// Whether what is live is this command's to change.

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use mailstack_runtime::Config;
+use mailstack_runtime::{Config, Sendmail};
 
 use super::furnish::{DROP_MODE, Owner, SPOOL_MODE, below, is_directory};
-use crate::activation::sockets;
+use super::preflight::{self, Obstacle};
+use crate::activation::sockets as tcp;
 
 /// One difference between what runs and what was declared.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -40,10 +41,22 @@ pub enum Discrepancy {
 
 /// Compares the MTA that has this process id, or waits for its first client, with its configuration.
 pub(crate) fn discrepancies(root: &Path, config: &Config, pid: Option<u32>) -> Vec<Discrepancy> {
-    let listening = pid.map(sockets::listened_by).unwrap_or_default();
-    let mut found = ports(&config.listeners, &listening, has_ipv6());
-    found.extend(permissions(root, config));
+    let listening = pid.map(tcp::listened_by).unwrap_or_default();
+    let mut found = ports(&sockets(config), &listening, has_ipv6());
+    found.extend(match &config.sendmail {
+        Some(sendmail) => of_sendmail(root, config, sendmail),
+        None => permissions(root, config),
+    });
     found
+}
+
+/// The sockets that the declared listeners make. Sendmail listens for both families on one socket of IPv6 where all
+/// addresses of both are declared: a second one would find its port in use.
+pub fn sockets(config: &Config) -> BTreeSet<SocketAddr> {
+    let both = |at: &SocketAddr| SocketAddr::from((Ipv6Addr::UNSPECIFIED, at.port()));
+    let is_taken =
+        |at: &SocketAddr| config.sendmail.is_some() && at.is_ipv4() && config.listeners.contains(&both(at));
+    config.listeners.iter().filter(|at| !is_taken(at)).copied().collect()
 }
 
 /// Whether this host has IPv6 at all; an address of it that cannot be listened on is no discrepancy otherwise.
@@ -56,6 +69,20 @@ fn ports(declared: &BTreeSet<SocketAddr>, found: &BTreeSet<SocketAddr>, ipv6: bo
     let missing =
         declared.difference(found).filter(needed).map(|a| Discrepancy::NotListening { address: *a });
     missing.chain(found.difference(declared).map(|a| Discrepancy::Listening { address: *a })).collect()
+}
+
+/// What the host's Sendmail lacks now that it had when it was started.
+fn of_sendmail(root: &Path, config: &Config, sendmail: &Sendmail) -> Vec<Discrepancy> {
+    let found = preflight::of_sendmail(root, config, sendmail).into_iter();
+    found
+        .map(|obstacle| match obstacle {
+            Obstacle::Permissions { path, wanted, found } => Discrepancy::Permissions { path, wanted, found },
+            Obstacle::NoSendmail { path } => {
+                Discrepancy::Permissions { path, wanted: "2755".to_owned(), found: None }
+            }
+            _ => Discrepancy::NotRunning,
+        })
+        .collect()
 }
 
 fn permissions(root: &Path, config: &Config) -> Vec<Discrepancy> {

@@ -4,10 +4,13 @@
 //! clock, a user or a directory of the machine that it runs on.
 
 mod mc;
+mod sendmail;
 mod tables;
 mod units;
 
 use std::collections::BTreeMap;
+
+use mailstack_runtime::Config;
 
 use crate::model::Model;
 
@@ -43,8 +46,12 @@ pub fn files(model: &Model) -> Files {
     let mut files = Files::new();
     mc::add(model, &mut files);
     tables::add(model, &mut files);
-    units::add(model, &mut files);
-    add(&mut files, mailstack_runtime::CONFIG_PATH, Kind::Config, mta_toml(model));
+    let config = model.runtime_config();
+    match &config.sendmail {
+        Some(sendmail) => sendmail::add(model, sendmail, &mut files),
+        None => units::add(model, &mut files),
+    }
+    add(&mut files, mailstack_runtime::CONFIG_PATH, Kind::Config, mta_toml(&config));
     files
 }
 
@@ -53,10 +60,10 @@ fn add(files: &mut Files, path: &str, kind: Kind, text: String) {
     files.insert(path.to_owned(), FileEntry { bytes: text.into_bytes(), mode: 0o644, kind });
 }
 
-/// The configuration of the built-in MTA.
-fn mta_toml(model: &Model) -> String {
+/// The configuration of the built-in MTA; with Sendmail, what it is proven by.
+fn mta_toml(config: &Config) -> String {
     #[expect(clippy::expect_used, reason = "maps with text keys, numbers below 2^63: TOML can say all of it")]
-    let body = toml::to_string(&model.runtime_config()).expect("the configuration is TOML");
+    let body = toml::to_string(config).expect("the configuration is TOML");
     format!(
         "# The built-in MTA's configuration, generated from host.toml. `mailstack apply` replaces it.\n\n{body}"
     )

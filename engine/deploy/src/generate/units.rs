@@ -7,7 +7,8 @@ use mailstack_runtime::{MailboxFormat, Paths};
 use super::{Files, Kind, add as add_file};
 use crate::model::{Model, Mta};
 
-const DIRECTORY: &str = "etc/systemd/system";
+/// Where units lie.
+pub(super) const DIRECTORY: &str = "etc/systemd/system";
 
 /// Adds the units of the role.
 pub(super) fn add(model: &Model, files: &mut Files) {
@@ -84,7 +85,7 @@ fn add_mta_rights(mta: &Mta, text: &mut String) {
 }
 
 /// What everything here goes without.
-const HARDENING: &str = "\
+pub(super) const HARDENING: &str = "\
     NoNewPrivileges=yes\n\
     ProtectProc=invisible\n\
     ProtectClock=yes\n\
@@ -147,7 +148,7 @@ fn flush() -> String {
 }
 
 /// As often as the first retry is due.
-fn timer(first_retry: u64) -> String {
+pub(super) fn timer(first_retry: u64) -> String {
     format!(
         "[Unit]\n\
          Description=mailstack queue runs\n\

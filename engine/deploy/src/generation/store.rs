@@ -312,6 +312,21 @@ impl Store {
         Ok(disk::sync_dir(&self.base)?)
     }
 
+    /// Removes generations but for the newest `keep`, the one that is live and the last that was found good. Returns those
+    /// removed. Only under the lock; what a kill leaves behind is swept by the next run.
+    pub fn collect(&self, keep: usize) -> Result<Vec<Digest>, StoreError> {
+        self.sweep()?;
+        let kept = [self.current(), self.last_good()];
+        let old = self.list()?.into_iter().skip(keep).map(|stored| stored.digest().clone());
+        let old: Vec<Digest> = old.filter(|digest| !kept.contains(&Some(digest.clone()))).collect();
+        for digest in &old {
+            let gone = self.generations().join(format!("{STAGING}{digest}"));
+            disk::rename(&self.place(digest), &gone)?;
+            disk::remove(&gone)?;
+        }
+        Ok(old)
+    }
+
     /// Removes what a killed run left behind. Only under the lock.
     pub fn sweep(&self) -> Result<(), StoreError> {
         let dir = self.generations();

@@ -158,3 +158,27 @@ fn modes_do_not_depend_on_the_umask() {
     );
     assert!(Path::new(&out).join(MANIFEST).is_file());
 }
+
+#[test]
+fn what_is_live_or_good_is_never_collected() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::below(root.path());
+    let all: Vec<Digest> = ["a\n", "b\n", "c\n", "d\n"]
+        .iter()
+        .map(|table| {
+            let candidate = contents(table).seal();
+            store.put(&candidate).unwrap();
+            candidate.digest().clone()
+        })
+        .collect();
+    store.record(&all[0]).unwrap();
+    store.switch(&all[1]).unwrap();
+    let mut removed = store.collect(0).unwrap();
+    removed.sort();
+    let mut expected = vec![all[2].clone(), all[3].clone()];
+    expected.sort();
+    assert_eq!(removed, expected);
+    let left: Vec<Digest> = store.list().unwrap().iter().map(|one| one.digest().clone()).collect();
+    assert!(left.len() == 2 && left.contains(&all[0]) && left.contains(&all[1]));
+    assert_eq!(store.collect(0).unwrap(), []);
+}

@@ -13,6 +13,7 @@ use super::parse;
 /// What a declaration leaves unsaid.
 #[derive(Debug)]
 pub(super) struct Defaults {
+    pub(super) engine: host::Engine,
     pub(super) limits: Limits,
     pub(super) queue: Queue,
     pub(super) masquerade: MasqueradeDefaults,
@@ -33,6 +34,7 @@ pub(super) struct MasqueradeDefaults {
 /// A profile as written: keys as in host.toml, each of them filled.
 #[derive(Deserialize)]
 struct Profile {
+    engine: host::Engine,
     limits: host::Limits,
     queue: host::Queue,
     masquerade: MasqueradeProfile,
@@ -64,6 +66,7 @@ impl Defaults {
         let profile: Profile = toml::from_str(text).ok()?;
         let listen = profile.listen.iter().map(|text| parse::listen(text));
         Some(Self {
+            engine: profile.engine,
             limits: limits(profile.limits)?,
             queue: queue(profile.queue)?,
             masquerade: MasqueradeDefaults {

@@ -29,6 +29,7 @@ impl ModelFault {
             FaultKind::NoNameToAppearAs => vec!["masquerade"],
             FaultKind::Unqualified { .. } if self.path == "mail_host" => vec!["masquerade"],
             FaultKind::MailboxPath { .. } => vec!["mailboxes.format"],
+            FaultKind::NotWithSendmail { .. } => vec!["engine"],
             _ => Vec::new(),
         }
     }
@@ -277,6 +278,12 @@ pub enum FaultKind {
     /// A null client whose mail host has no name and that says no domain to appear as.
     #[error("neither the mail host nor the declaration gives a name that mail can appear from")]
     NoNameToAppearAs,
+    /// A key that the host's Sendmail cannot do.
+    #[error("Sendmail cannot: {reason}")]
+    NotWithSendmail {
+        /// Why not.
+        reason: &'static str,
+    },
     /// Not a size.
     #[error("`{text}` is not a size such as 25MiB, 500KiB or a number of octets: {reason}")]
     Size {

@@ -8,6 +8,7 @@ mod defaults;
 mod fault;
 mod parse;
 mod resolve;
+mod sendmail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -29,6 +30,8 @@ pub use fault::{FaultKind, ModelFault, time};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Model {
     pub(crate) platform: Platform,
+    #[serde(skip_serializing_if = "Engine::is_builtin")]
+    pub(crate) engine: Engine,
     pub(crate) hostname: Option<DomainName>,
     pub(crate) limits: Limits,
     pub(crate) queue: Queue,
@@ -36,6 +39,22 @@ pub struct Model {
     /// No part of what is deployed: another expectation is not another generation.
     #[serde(skip)]
     pub(crate) expectations: Vec<Expectation>,
+}
+
+/// Who runs the role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    /// mailstack's own MTA.
+    Builtin,
+    /// The host's Sendmail.
+    Sendmail,
+}
+
+impl Engine {
+    fn is_builtin(&self) -> bool {
+        *self == Self::Builtin
+    }
 }
 
 /// Which packaging of Sendmail the `.mc` is written for (`OSTYPE`, users and directories).
@@ -143,6 +162,11 @@ impl Model {
         &self.expectations
     }
 
+    /// Who runs it.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
     /// The canonical resolved declaration, as JSON with ordered keys: two declarations that mean the same have
     /// the same text.
     pub fn canonical(&self) -> String {
@@ -157,6 +181,8 @@ impl Model {
             version: VERSION,
             role: self.role(),
             hostname: self.hostname.clone(),
+            sendmail: (self.engine == Engine::Sendmail)
+                .then(|| sendmail::of(self.platform, self.queue.first_retry)),
             listeners: mta.map(|mta| mta.listeners.clone()).unwrap_or_default(),
             paths: paths(),
             limits: self.limits.clone(),

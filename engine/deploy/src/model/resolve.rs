@@ -4,6 +4,7 @@
 
 mod common;
 mod cross;
+mod engine;
 mod expect;
 mod local;
 mod virtusers;
@@ -55,10 +56,11 @@ pub(super) fn model(host: &Host) -> Result<Model, Vec<ModelFault>> {
         Host::Gateway(host) => gateway(host, &common, &defaults, &mut faults),
     };
     let expectations = expect::resolve(host.common().expect.as_deref().unwrap_or_default(), &mut faults);
-    let Common { platform, hostname, limits, queue } = common;
+    engine::unhonoured(host, common.engine, &mut faults);
+    let Common { platform, engine, hostname, limits, queue } = common;
     match role {
         Some(role) if faults.0.is_empty() => {
-            Ok(Model { platform, hostname, limits, queue, role, expectations })
+            Ok(Model { platform, engine, hostname, limits, queue, role, expectations })
         }
         _ => Err(faults.0),
     }

@@ -36,6 +36,12 @@ pub enum RunError {
         /// The version that it names.
         found: i64,
     },
+    /// The configuration is for the host's Sendmail.
+    #[error("the configuration {} has the host's Sendmail run the role", path.display())]
+    OtherEngine {
+        /// The file.
+        path: PathBuf,
+    },
     /// Started by root, and the user to become does not exist, or is root again.
     #[error("started by root, and {} has no unprivileged user {user}", passwd.display())]
     NoUser {
@@ -132,6 +138,9 @@ impl RunError {
     pub fn help(&self) -> Option<String> {
         let help = match self {
             RunError::ReadConfig { .. } => "apply a host.toml first: `mailstack apply FILE`".to_owned(),
+            RunError::OtherEngine { .. } => {
+                "`mailstack apply` starts it; for this MTA: `engine = \"builtin\"`".to_owned()
+            }
             RunError::ParseConfig { .. } | RunError::Version { .. } => {
                 "apply the host.toml again with this version: `mailstack apply FILE`".to_owned()
             }

@@ -71,6 +71,9 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
 pub fn run_with(options: RunOptions, events: Events) -> Result<(), RunError> {
     let root = Root::new(&options.root);
     let config = Arc::new(load(&options, &root)?);
+    if config.sendmail.is_some() {
+        return Err(RunError::OtherEngine { path: config_path(&options, &root) });
+    }
     let hostname = hostname(&config, &root, &events);
     let path = config_path(&options, &root).display().to_string();
     let role = format!("{:?}", config.role).to_lowercase();

@@ -42,6 +42,8 @@ fn render(model: &Model, hosts: &str, port: u16, masquerade: Option<&Masquerade>
     mc.block("The user's own time zone; no groups of the caller are kept.");
     mc.fixed("confTIME_ZONE", "USE_TZ");
     mc.fixed("confDONT_INIT_GROUPS", "True");
+    mc.block("A program that hands mail in waits while the mail host is tried: not for minutes.");
+    mc.fixed("confTO_ICONNECT", "20s");
     mc.message_limits(model);
     mc.queue(model);
     mc.relay_port(port);

@@ -2,17 +2,20 @@
 
 use mailstack_policy::DomainName;
 use mailstack_runtime::{Limits, Queue};
-use mailstack_schema::host::{Amount, Common as Written, Platform as WrittenPlatform};
+use mailstack_schema::host::{
+    Amount, Common as Written, Engine as WrittenEngine, Platform as WrittenPlatform,
+};
 
 use super::Faults;
-use crate::model::Platform;
 use crate::model::defaults::Defaults;
 use crate::model::fault::FaultKind;
 use crate::model::parse;
+use crate::model::{Engine, Platform};
 
 /// The common keys, resolved.
 pub(super) struct Common {
     pub(super) platform: Platform,
+    pub(super) engine: Engine,
     pub(super) hostname: Option<DomainName>,
     pub(super) limits: Limits,
     pub(super) queue: Queue,
@@ -26,6 +29,10 @@ pub(super) fn resolve(written: &Written, defaults: &Defaults, faults: &mut Fault
     Common {
         platform: match written.platform.unwrap_or(WrittenPlatform::Debian) {
             WrittenPlatform::Debian => Platform::Debian,
+        },
+        engine: match written.engine.unwrap_or(defaults.engine) {
+            WrittenEngine::Builtin => Engine::Builtin,
+            WrittenEngine::Sendmail => Engine::Sendmail,
         },
         hostname: hostname.and_then(|text| faults.keep("hostname", parse::domain(text))),
         limits: limits(written, defaults, faults),

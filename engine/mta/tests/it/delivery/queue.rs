@@ -56,6 +56,7 @@ fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
         version: mailstack_runtime::VERSION,
         role: Role::Gateway,
         hostname: Some(NAME.parse().unwrap()),
+        sendmail: None,
         listeners: BTreeSet::new(),
         paths: Paths {
             spool: path("spool"),

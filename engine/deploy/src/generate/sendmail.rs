@@ -1,0 +1,111 @@
+//! What runs the host's Sendmail: units, directories, and the switches of its packaging.
+//!
+//! One side runs it: these units, or, where no systemd is, the processes that `mailstack apply` starts. The packaging's
+//! own init script and cron job are told to run nothing.
+
+use std::fmt::Write;
+
+use mailstack_runtime::Sendmail;
+
+use super::units::{DIRECTORY, HARDENING, timer};
+use super::{Files, Kind, add as add_file};
+use crate::model::{Model, Platform};
+
+/// Adds the units of the role, and the switches of the packaging.
+pub(super) fn add(model: &Model, sendmail: &Sendmail, files: &mut Files) {
+    let mut unit = |path: String, text: String| add_file(files, &path, Kind::Unit, text);
+    if model.mta().is_some() {
+        unit(format!("{DIRECTORY}/mailstack.service"), daemon(sendmail));
+    }
+    unit(format!("{DIRECTORY}/mailstack-queue.service"), client_queue(sendmail));
+    unit(format!("{DIRECTORY}/mailstack-queue.timer"), timer(sendmail.queue_interval));
+    unit("etc/tmpfiles.d/mailstack.conf".to_owned(), tmpfiles(sendmail));
+    match model.platform {
+        Platform::Debian => add_file(files, "etc/mail/sendmail.conf", Kind::Config, DEBIAN.to_owned()),
+    }
+}
+
+/// Without NoNewPrivileges= and ProtectHome=: mail for a program of a user runs as that user, who may call the setgid
+/// submission program, and .forward lies in homes.
+fn daemon(sendmail: &Sendmail) -> String {
+    let (program, interval) = (sendmail.program.display(), sendmail.queue_interval);
+    format!(
+        "[Unit]\n\
+         Description=Sendmail, as mailstack declares it\n\
+         After=network-online.target nss-lookup.target\n\
+         Wants=network-online.target\n\
+         \n\
+         [Service]\n\
+         Type=exec\n\
+         ExecStart={program} -L sm-mta -bD -q{interval}s\n\
+         Restart=on-failure\n\
+         RestartSec=5s\n\
+         ProtectSystem=full\n\
+         ProtectClock=yes\n\
+         ProtectHostname=yes\n\
+         ProtectKernelLogs=yes\n\
+         ProtectKernelModules=yes\n\
+         ProtectKernelTunables=yes\n\
+         ProtectControlGroups=yes\n\
+         PrivateDevices=yes\n\
+         RestrictNamespaces=yes\n\
+         RestrictRealtime=yes\n\
+         LockPersonality=yes\n\
+         SystemCallArchitectures=native\n\
+         RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target\n"
+    )
+}
+
+/// One run of the submission program's queue, in the foreground, as its owner.
+fn client_queue(sendmail: &Sendmail) -> String {
+    let Sendmail { program, client_user: user, client_queue: queue, run, .. } = sendmail;
+    let mut text = format!(
+        "[Unit]\n\
+         Description=Queue run of Sendmail's submission program\n\
+         After=network-online.target nss-lookup.target\n\
+         Wants=network-online.target\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         ExecStart={} -L sm-msp-queue -Ac -qf\n\
+         User={user}\n\
+         Group={user}\n\
+         CapabilityBoundingSet=\n\
+         ProtectHome=yes\n\
+         ProtectSystem=strict\n",
+        program.display(),
+    );
+    text.push_str(HARDENING);
+    let (queue, run) = (queue.display(), run.display());
+    let _ = writeln!(
+        text,
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n\
+         ReadWritePaths={queue} -{run}/msp -/var/lib/sendmail"
+    );
+    text
+}
+
+/// The directories of the pid files, as the packaging's init script makes them.
+fn tmpfiles(sendmail: &Sendmail) -> String {
+    let Sendmail { daemon_user, client_user, run, .. } = sendmail;
+    let run = run.display();
+    format!(
+        "# Where Sendmail keeps its pid files.\n\
+         d {run} 2755 root {daemon_user} -\n\
+         d {run}/mta 2755 {daemon_user} {daemon_user} -\n\
+         d {run}/msp 2775 {client_user} {client_user} -\n"
+    )
+}
+
+/// What Debian's init script, cron job and update scripts read.
+const DEBIAN: &str = "\
+    # Generated from host.toml by mailstack, which replaces it: change host.toml instead.\n\
+    # mailstack runs Sendmail and its queues. The package's init script and cron job run nothing, and its update\n\
+    # scripts change nothing here: never two at once.\n\
+    HANDS_OFF=\"Yes\";\n\
+    DAEMON_MODE=\"none\";\n\
+    QUEUE_MODE=\"none\";\n\
+    MSP_MODE=\"none\";\n";

@@ -1,0 +1,28 @@
+//! Where the host's Sendmail is, as its packaging has it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Programs, users and directories of the host's Sendmail. Paths are as below `/`; they are compiled into it, so that it
+/// cannot run below another directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sendmail {
+    /// The program itself, setgid to the client's group.
+    pub program: PathBuf,
+    /// What makes maps.
+    pub makemap: PathBuf,
+    /// Owner of the daemon's queue (`TrustedUser`).
+    pub daemon_user: String,
+    /// Owner of the client's queue (`RunAsUser` in submit.cf), and the group of the program.
+    pub client_user: String,
+    /// The daemon's queue (`QueueDirectory`).
+    pub daemon_queue: PathBuf,
+    /// The submission program's queue.
+    pub client_queue: PathBuf,
+    /// Holds the directories of the pid files, `mta` and `msp`.
+    pub run: PathBuf,
+    /// Seconds between two queue runs.
+    pub queue_interval: u64,
+}
