@@ -121,9 +121,10 @@ fn failing<'t>(trace: &'t Trace, outcome: &Outcome) -> Option<(Deciding, &'t [St
     match outcome {
         Outcome::Refused { .. } => Some((Deciding::Recipient, &trace.recipient.steps)),
         Outcome::Delivered { user } => {
-            let delivers =
-                |hop: &Decided<Route>| matches!(&hop.result, Route::Local { user: one } if one == user);
-            (!trace.hops.iter().any(delivers)).then(|| any_hop(trace))
+            let delivers = |(to, hop): (&Expanded, &Decided<Route>)| {
+                to.target.is_address() && matches!(&hop.result, Route::Local { user: one } if one == user)
+            };
+            (!hops(trace).any(delivers)).then(|| any_hop(trace))
         }
         Outcome::Leaves { hop, sender, recipient } => {
             let (leaving, others): (Vec<_>, Vec<_>) =
@@ -179,6 +180,9 @@ pub(crate) fn fate(trace: &Trace) -> String {
     }
     let sender = trace.sender.result.as_ref().map_or_else(|_| String::new(), ToString::to_string);
     let one = |(expanded, hop): (&Expanded, &Decided<Route>)| match &hop.result {
+        Route::Local { user } if !expanded.target.is_address() => {
+            format!("is queued anew for the members of the list {user}")
+        }
         Route::Local { user } => format!("is delivered to {user}"),
         Route::Fail(refusal) => {
             format!("cannot be delivered ({}) and bounces to {sender}", refusal.codes().0)

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use mailstack_policy::{Address, Client, ReversePath, Route, Rule, rewrite_header};
+use mailstack_policy::{
+    Address, Client, Includes, ReversePath, Route, Rule, Target, list_members, list_owner, rewrite_header,
+    route_target, sender,
+};
 use serde::Serialize;
 
 use super::{Fleet, FleetHost};
@@ -165,9 +168,42 @@ impl Walk<'_> {
         let header = rewrite_header(&config.rules, host.here(), &mail.header).into_owned();
         for (expanded, hop) in trace.recipient.result.iter().flatten().zip(&trace.hops) {
             let onward = Onward { from: &from, to: &expanded.address, header: &header };
-            self.onward(name, host, &onward, &hop.result, path);
+            match &expanded.target {
+                Target::List(alias) => self.list(name, host, &onward, alias, path),
+                Target::Address | Target::Refused(_) => {
+                    self.onward(name, host, &onward, &hop.result, path);
+                }
+            }
         }
         path.pop();
+    }
+
+    /// The members of a list as far as they are declared: what its files hold only the host knows.
+    fn list(&mut self, name: &str, host: &FleetHost, mail: &Onward<'_>, alias: &str, path: &mut Vec<String>) {
+        let Some(config) = &host.config else { return };
+        // A list within itself is returned.
+        if !self.seen.insert((format!("list of {name}"), mail.to.clone())) {
+            let answer = Answer::Loops { host: name.to_owned(), to: mail.to.clone() };
+            return self.end(path, mail.from.clone(), answer);
+        }
+        let (rules, here) = (&config.rules, host.here());
+        let owner = list_owner(rules, alias).map(ReversePath::Address);
+        let owner = owner.filter(|_| *mail.from != ReversePath::Null);
+        let owner =
+            owner.map(|owner| sender(rules, here, &Client::Local { uid: 0 }, &owner).unwrap_or(owner));
+        let from = owner.as_ref().unwrap_or(mail.from);
+        let known = |user: &str| host.users.contains(user);
+        let members = list_members(rules, here, alias, &Includes::new(), &known).unwrap_or_default();
+        for member in members {
+            let onward = Onward { from, to: &member.address, header: mail.header };
+            match &member.target {
+                Target::List(alias) => self.list(name, host, &onward, alias, path),
+                target => {
+                    let route = route_target(rules, here, &member.address, target);
+                    self.onward(name, host, &onward, &route, path);
+                }
+            }
+        }
     }
 
     fn onward(
