@@ -15,12 +15,17 @@ use serde_json::Value;
 
 use crate::schema::{Document, VERSION};
 
+pub use engine::Engine;
 pub use expect::Expectation;
 pub use generics::Generics;
+pub use security::{
+    AMailHost, Auth, AuthMechanism, GatewayTls, Listen, Listener, ListenerKind, LoopbackTls, MailHost,
+    MailHosts, Tls, TlsPolicy,
+};
 
 pub mod expect;
 mod generics;
-pub use engine::Engine;
+mod security;
 
 /// How one host takes part in mail: its role, and what the role needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -167,12 +172,16 @@ pub struct Nullclient {
     #[serde(flatten)]
     pub common: Common,
     /// Where all mail goes, in order of preference. Sendmail: `FEATURE(nullclient)`. Port: 25 unless written.
-    #[schemars(extend("examples" = ["mailhost.corp.example", ["[mail1.corp.example]:587", "[192.0.2.1]"]]))]
-    pub mail_host: OneOrMany,
+    #[schemars(extend("examples" = ["mailhost.corp.example", ["[mail1.corp.example]:587", "[192.0.2.1]"], {"host": "mailhost.corp.example", "port": 587, "tls": "verified", "credentials": "/etc/mailstack/credentials/mailhost"}]))]
+    pub mail_host: MailHosts,
     /// How addresses of this host are made to look. Sendmail: `MASQUERADE_AS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"domain": "corp.example"}]))]
     pub masquerade: Option<ClientMasquerade>,
+    /// TLS with other hosts. Sendmail: STARTTLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"outgoing": "verified"}]))]
+    pub tls: Option<Tls>,
 }
 
 /// The keys of a submission-only host.
@@ -183,11 +192,15 @@ pub struct Msp {
     pub common: Common,
     /// Where all mail is submitted, in order of preference. Sendmail: `FEATURE(msp)`. Port: 25 unless written.
     #[schemars(extend("examples" = ["mailhost.corp.example", ["[127.0.0.1]:587", "[192.0.2.1]"]]))]
-    pub mail_host: OneOrMany,
+    pub mail_host: MailHosts,
     /// How addresses of this host are made to look. Sendmail: `MASQUERADE_AS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"domain": "corp.example"}]))]
     pub masquerade: Option<ClientMasquerade>,
+    /// TLS with other hosts. Sendmail: STARTTLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"outgoing": "verified"}]))]
+    pub tls: Option<Tls>,
 }
 
 /// The keys of a loopback MTA.
@@ -203,6 +216,10 @@ pub struct Loopback {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["127.0.0.1:2525", "[::1]:2525"]]))]
     pub listen: Option<Vec<String>>,
+    /// TLS with other hosts. Sendmail: STARTTLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"outgoing": "verified"}]))]
+    pub tls: Option<LoopbackTls>,
 }
 
 /// The keys of a gateway.
@@ -214,10 +231,18 @@ pub struct Gateway {
     /// What every role with mailboxes has.
     #[serde(flatten)]
     pub local: Local,
-    /// Where it listens. Sendmail: `DAEMON_OPTIONS`. Port: 25 unless written.
+    /// Where it listens; ports 587 and 465 are for submission. Sendmail: `DAEMON_OPTIONS`. Port: 25 unless written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("examples" = [["192.0.2.1", "[::1]:2525"]]))]
-    pub listen: Option<Vec<String>>,
+    #[schemars(extend("examples" = [["192.0.2.1", "[::1]:2525", "192.0.2.1:465"]]))]
+    pub listen: Option<Vec<Listen>>,
+    /// TLS, with clients and with other hosts. Sendmail: STARTTLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"certificate": "/etc/mailstack/tls/cert.pem", "key": "/etc/mailstack/tls/key.pem"}]))]
+    pub tls: Option<GatewayTls>,
+    /// Users who may send to anywhere. Sendmail: `TRUST_AUTH_MECH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"users": "/etc/mailstack/credentials/users"}]))]
+    pub auth: Option<Auth>,
     /// Whom it relays for; all others may only send to its own domains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"networks": ["192.168.10.0/24"]}]))]
@@ -230,7 +255,7 @@ pub struct Local {
     /// Where mail that does not end here goes, in order of preference. Sendmail: `SMART_HOST`. Default: directly by MX.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["mailhost.corp.example"]))]
-    pub mail_host: Option<OneOrMany>,
+    pub mail_host: Option<MailHosts>,
     /// Domains whose mail ends here, beside the host's own name. Sendmail: class `w`, `local-host-names`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["corp.example"]]))]

@@ -144,6 +144,12 @@ pub enum Command {
         #[arg(value_enum)]
         part: Part,
     },
+    /// Users who may authenticate
+    Auth {
+        /// What to do with them
+        #[command(subcommand)]
+        command: AuthCommand,
+    },
     /// Run the MTA in the foreground
     Run {
         /// The MTA's configuration [default: that of the live generation]
@@ -269,6 +275,16 @@ pub enum QueueCommand {
     },
     /// Try all that waits now
     Flush,
+}
+
+/// What to do with users.
+#[derive(Debug, Subcommand)]
+pub enum AuthCommand {
+    /// Print a user's line for the file of users; the password is read from standard input
+    Hash {
+        /// The user's name
+        user: String,
+    },
 }
 
 /// A role, as an argument.

@@ -9,6 +9,7 @@ use mailstack_deploy::build::BuildError;
 use mailstack_deploy::generation::StoreError;
 use mailstack_mta::control::ControlError;
 use mailstack_mta::run::RunError;
+use mailstack_mta::secrets::BadUser;
 use mailstack_mta::spool::transfer::TransferError;
 
 use crate::declaration::{Declaration, Invalid};
@@ -60,6 +61,10 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// A user or a password that cannot be kept.
+    User(BadUser),
+    /// Standard input cannot be read.
+    Input(io::Error),
     /// Standard output is closed or full.
     Output(io::Error),
 }

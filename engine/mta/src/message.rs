@@ -77,6 +77,10 @@ pub struct Envelope {
     pub origin: Origin,
     /// Whether the body may have octets over 127 (RFC 6152 `BODY=8BITMIME`).
     pub eight_bit: bool,
+    /// Whether the header is beyond ASCII by SMTPUTF8 (RFC 6531): only a host that has it may get the message. Of
+    /// addresses that shows by itself.
+    #[serde(default)]
+    pub smtputf8: bool,
     /// `RET` of RFC 3461: how much of the message a bounce returns.
     pub ret: Option<Ret>,
     /// `ENVID` of RFC 3461, as it came (xtext).

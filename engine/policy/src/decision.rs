@@ -73,10 +73,16 @@ pub enum Client {
         /// Its address.
         addr: IpAddr,
     },
+    /// The same, of a client that has shown who it is (AUTH).
+    Authenticated {
+        /// Its address.
+        addr: IpAddr,
+    },
 }
 
 impl Client {
-    /// Whether it may send to anywhere: a program of this host, a loopback address, a relay network.
+    /// Whether it may send to anywhere: a program of this host, a loopback address, a relay network, an
+    /// authenticated user.
     pub fn may_relay(&self, rules: &Rules) -> bool {
         self.relays_by(rules).is_ok()
     }
@@ -85,6 +91,7 @@ impl Client {
     pub fn relays_by(&self, rules: &Rules) -> Result<Rule, Rule> {
         let addr = match self {
             Client::Local { .. } => return Ok(Rule::LocalProgram),
+            Client::Authenticated { .. } => return Ok(Rule::Authenticated),
             Client::Network { addr } => addr.to_canonical(),
         };
         if addr.is_loopback() {

@@ -24,6 +24,8 @@ pub enum Rule {
     LoopbackClient,
     /// So may a host of a relay network.
     RelayNetwork(IpNet),
+    /// So may who has authenticated.
+    Authenticated,
     /// This client may not.
     Untrusted(IpAddr),
     /// Anybody may send to this relay domain and below it.

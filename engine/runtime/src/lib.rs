@@ -5,7 +5,7 @@
 
 mod sendmail;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -13,6 +13,11 @@ use mailstack_policy::DomainName;
 use mailstack_policy::rules::Rules;
 use serde::{Deserialize, Serialize};
 
+mod security;
+
+pub use security::{
+    Auth, AuthMechanism, ListenerKind, MailHostTls, ServerTls, Tls, TlsPolicy, credential_name,
+};
 pub use sendmail::Sendmail;
 
 /// The version of this format. An MTA refuses a configuration of any other.
@@ -36,6 +41,9 @@ pub struct Config {
     pub sendmail: Option<Sendmail>,
     /// Where SMTP is accepted over TCP; empty for a role that does not receive.
     pub listeners: BTreeSet<SocketAddr>,
+    /// What the listeners are for that are not for SMTP between hosts.
+    #[serde(default)]
+    pub listener_kinds: BTreeMap<SocketAddr, ListenerKind>,
     /// Directories and sockets.
     pub paths: Paths,
     /// What bounds a session and a message.
@@ -44,6 +52,12 @@ pub struct Config {
     pub queue: Queue,
     /// Mailboxes, where the host has them.
     pub mailboxes: Option<Mailboxes>,
+    /// TLS, both ways.
+    #[serde(default)]
+    pub tls: Tls,
+    /// Authentication of clients; None: there is none.
+    #[serde(default)]
+    pub auth: Option<Auth>,
     /// All that decides about addresses.
     pub rules: Rules,
 }

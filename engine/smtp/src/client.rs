@@ -6,6 +6,9 @@
 //! With PIPELINING the commands of a whole transaction are one write: a driver with many recipients reads while it
 //! writes.
 //!
+//! TLS is the driver's to make, at [`Action::StartTls`]; with [`Tls::Required`] nothing but EHLO and STARTTLS is said
+//! in clear. Credentials are shown over TLS alone, and mail never goes without where they are wanted.
+//!
 //! A driver loops: `step` with what was read; on [`Action::NeedInput`] write [`Session::take_output`] and read; on
 //! [`Action::Ready`] call [`Session::begin`] or [`Session::quit`]; on [`Action::SendBody`] write the output and the
 //! message through [`crate::data::Stuffer`], its end included, then call [`Session::body_sent`]; on
@@ -14,8 +17,10 @@
 use crate::address::ReversePath;
 use crate::command::{RcptRequest, Ret};
 use crate::reply::{Reply, ReplyError};
+use crate::sasl::{ClientError, Credentials};
 
 mod extensions;
+mod opening;
 mod session;
 mod transaction;
 
@@ -29,6 +34,39 @@ pub struct Hello {
     pub name: String,
     /// Speak LMTP: LHLO, and a reply per recipient after the data.
     pub lmtp: bool,
+    /// Whether TLS is asked for.
+    pub tls: Tls,
+    /// Who we are; sent over TLS alone, and then no mail goes without.
+    pub login: Option<Login>,
+}
+
+impl Hello {
+    /// A client that speaks SMTP in clear and does not authenticate.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), lmtp: false, tls: Tls::Never, login: None }
+    }
+}
+
+/// Whether STARTTLS is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// No.
+    Never,
+    /// Where it is offered; a peer that refuses is spoken to in clear.
+    IfOffered,
+    /// A peer without is not spoken to.
+    Required,
+    /// There is TLS already, from the first octet on (RFC 8314 3.3).
+    Implicit,
+}
+
+/// What a client authenticates with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// User and password.
+    pub credentials: Credentials,
+    /// A random text for SCRAM: printable, no comma.
+    pub nonce: String,
 }
 
 /// One message to hand over, without its octets.
@@ -46,6 +84,8 @@ pub struct Transaction {
     pub ret: Option<Ret>,
     /// `ENVID` (xtext).
     pub envid: Option<String>,
+    /// Whether an address or the header is beyond ASCII (RFC 6531).
+    pub smtputf8: bool,
 }
 
 /// Why a transaction cannot begin. Nothing was sent; the session stays ready.
@@ -54,8 +94,8 @@ pub enum CannotBegin {
     /// The message needs 8BITMIME and the peer does not offer it (RFC 6152 3).
     #[error("the message has 8-bit octets and the peer does not offer 8BITMIME")]
     EightBit,
-    /// An address is beyond ASCII, and SMTPUTF8 is not in use (RFC 6531 3.1).
-    #[error("an address has characters beyond ASCII")]
+    /// An address or the header is beyond ASCII, and the peer does not offer SMTPUTF8 (RFC 6531 3.1).
+    #[error("the message needs SMTPUTF8 and the peer does not offer it")]
     NotAscii,
     /// The message is larger than the peer takes (RFC 1870 6.1).
     #[error("the message is larger than the {limit} octets that the peer takes")]
@@ -89,8 +129,12 @@ pub enum Action {
     Continue,
     /// A transaction may begin. A step in this state says so again, unless the peer closes.
     Ready,
-    /// Flush the output, write the message and its end, call [`Session::body_sent`].
+    /// Flush the output, write the message and its end, call [`Session::body_sent`]; where
+    /// [`Session::is_chunked`], write it in chunks (RFC 3030) and call [`Session::chunks_sent`].
     SendBody,
+    /// Flush the output, make TLS, call [`Session::secured`]. Input that is there already is none of TLS: the session
+    /// has refused it.
+    StartTls,
     /// The transaction is over: per recipient, in the order given, what became of it. Step again.
     Done(Vec<Outcome>),
     /// Flush the output, then close.
@@ -123,6 +167,10 @@ pub enum Stage {
     Connect,
     /// EHLO, HELO or LHLO.
     Hello,
+    /// STARTTLS.
+    StartTls,
+    /// AUTH.
+    Auth,
     /// MAIL.
     Mail,
     /// RCPT.
@@ -145,6 +193,8 @@ impl Stage {
         match self {
             Stage::Connect => "connect",
             Stage::Hello => "HELO",
+            Stage::StartTls => "STARTTLS",
+            Stage::Auth => "AUTH",
             Stage::Mail => "MAIL",
             Stage::Rcpt => "RCPT",
             Stage::Data => "DATA",
@@ -182,6 +232,24 @@ pub enum Closed {
     },
     /// The peer does not speak SMTP.
     Protocol(Violation),
+    /// TLS is required, and the peer does not offer STARTTLS.
+    NoTls,
+    /// Authentication is wanted, and cannot be: nothing was sent without it.
+    NoAuth(NoAuth),
+}
+
+/// Why there is no authentication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAuth {
+    /// There is no TLS that was required.
+    #[error("credentials are not sent without TLS that is verified")]
+    NotSecure,
+    /// The peer offers none of PLAIN, LOGIN and SCRAM-SHA-256.
+    #[error("the peer offers no AUTH that is spoken here")]
+    NotOffered,
+    /// The peer made no sense, or did not show that it knows the user.
+    #[error("AUTH: {0}")]
+    Exchange(ClientError),
 }
 
 /// What a peer may not do.

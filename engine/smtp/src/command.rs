@@ -41,6 +41,22 @@ pub enum Command {
     Help,
     /// ETRN and its argument.
     Etrn(String),
+    /// STARTTLS (RFC 3207).
+    StartTls,
+    /// AUTH (RFC 4954).
+    Auth {
+        /// The mechanism, upper case.
+        mechanism: String,
+        /// The initial response, as it came: base64, or `=`.
+        initial: Option<String>,
+    },
+    /// BDAT (RFC 3030): so many octets follow.
+    Bdat {
+        /// How many.
+        size: u64,
+        /// Whether they are the last of the message.
+        last: bool,
+    },
 }
 
 /// What MAIL asks.
@@ -60,12 +76,23 @@ pub struct MailRequest {
     pub envid: Option<String>,
     /// `AUTH=`, as it came (xtext, or `<>`).
     pub auth: Option<String>,
+    /// Whether `SMTPUTF8` was said (RFC 6531).
+    pub smtputf8: bool,
 }
 
 impl MailRequest {
     /// A request without parameters.
     pub fn new(from: ReversePath) -> Self {
-        Self { from, size: None, body: None, eight_bit: false, ret: None, envid: None, auth: None }
+        Self {
+            from,
+            size: None,
+            body: None,
+            eight_bit: false,
+            ret: None,
+            envid: None,
+            auth: None,
+            smtputf8: false,
+        }
     }
 }
 
@@ -149,8 +176,7 @@ impl CommandError {
 }
 
 /// Commands that are known and not offered.
-const NOT_OFFERED: [&str; 11] =
-    ["STARTTLS", "AUTH", "BDAT", "TURN", "ATRN", "SEND", "SOML", "SAML", "VERB", "ONEX", "XCLIENT"];
+const NOT_OFFERED: [&str; 8] = ["TURN", "ATRN", "SEND", "SOML", "SAML", "VERB", "ONEX", "XCLIENT"];
 
 /// The most characters of an unknown command that its reply repeats.
 const MAX_ECHO: usize = 40;
@@ -176,14 +202,19 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         Some("VRFY") => argument(rest).map(Command::Verify),
         Some("EXPN") => argument(rest).map(Command::Expand),
         Some("ETRN") => argument(rest).map(Command::Etrn),
+        Some("STARTTLS") => bare(Command::StartTls, rest, "STARTTLS"),
+        Some("AUTH") => auth(rest),
+        Some("BDAT") => bdat(rest).ok_or(CommandError::Syntax("BDAT")),
         Some(other) => Err(CommandError::NotImplemented(other)),
         None => Err(CommandError::Unrecognized(verb.chars().take(MAX_ECHO).collect())),
     }
 }
 
-/// Commands that are offered.
-const OFFERED: [&str; 12] =
-    ["EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN", "ETRN"];
+/// Commands that can be offered.
+const OFFERED: [&str; 15] = [
+    "EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN", "ETRN",
+    "STARTTLS", "AUTH", "BDAT",
+];
 
 fn known(verb: &str) -> Option<&'static str> {
     OFFERED.iter().chain(&NOT_OFFERED).copied().find(|known| known.eq_ignore_ascii_case(verb))
@@ -210,12 +241,39 @@ fn argument(rest: &str) -> Result<String, CommandError> {
     if rest.is_empty() { Err(CommandError::NoArgument) } else { Ok(rest.to_owned()) }
 }
 
+/// RFC 4954 4: a mechanism, and perhaps an initial response.
+fn auth(rest: &str) -> Result<Command, CommandError> {
+    let mut words =
+        argument(rest)?.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>().into_iter();
+    let mechanism = words.next().unwrap_or_default().to_ascii_uppercase();
+    let initial = words.next();
+    match words.next() {
+        Some(_) => Err(CommandError::Syntax("AUTH")),
+        None => Ok(Command::Auth { mechanism, initial }),
+    }
+}
+
+/// RFC 3030 2: a size, and perhaps LAST. The size has at most 20 digits; one over u64 is over every limit.
+fn bdat(rest: &str) -> Option<Command> {
+    let mut words = rest.split_ascii_whitespace();
+    let digits = words.next().filter(|word| word.len() <= 20 && word.bytes().all(|b| b.is_ascii_digit()))?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return None,
+    };
+    let size = digits.parse().unwrap_or(u64::MAX);
+    words.next().is_none().then_some(Command::Bdat { size, last })
+}
+
 fn mail(rest: &str) -> Result<Command, CommandError> {
     let path = keyword(rest, "FROM")?;
     let (path, parameters) = path::split(path)?;
     let mut request = MailRequest::new(path::reverse(path)?);
     params::mail(&mut request, parameters)?;
-    Ok(Command::Mail(request))
+    // RFC 6531 3.4: without the parameter an address is ASCII.
+    let is_ascii = request.from.address().is_none_or(|from| from.local().is_ascii());
+    if is_ascii || request.smtputf8 { Ok(Command::Mail(request)) } else { Err(CommandError::NotAscii) }
 }
 
 fn rcpt(rest: &str) -> Result<Command, CommandError> {

@@ -4,10 +4,12 @@
 //! what one host takes for the end of a message and another does not lets a sender smuggle a second one through.
 //! Must not know commands and replies.
 
+mod chunk;
 mod receiver;
 mod stuffer;
 mod swallow;
 
+pub use chunk::Chunks;
 pub use receiver::{Fault, Limits, Part, Receiver};
 pub use stuffer::{Stuffer, stuffed};
 

@@ -26,7 +26,10 @@
 use crate::command::{MailRequest, RcptRequest};
 use crate::data::Fault;
 use crate::reply::Reply;
+use crate::sasl::{Mechanism, Mechanisms};
 
+mod chunks;
+mod login;
 mod session;
 mod state;
 mod words;
@@ -57,13 +60,29 @@ pub struct Offer {
     pub dsn: bool,
     /// Whether ETRN (RFC 1985) is offered.
     pub etrn: bool,
+    /// Whether STARTTLS (RFC 3207) is offered, as long as there is no TLS.
+    pub starttls: bool,
+    /// Whether there is TLS.
+    pub secure: bool,
+    /// The mechanisms of AUTH (RFC 4954).
+    pub auth: Mechanisms,
+    /// Whether AUTH is offered without TLS too: only to a client on this host.
+    pub auth_in_clear: bool,
+    /// Whether MAIL needs AUTH (RFC 6409 4.3).
+    pub needs_auth: bool,
+    /// Whether CHUNKING (RFC 3030) is offered.
+    pub chunking: bool,
+    /// Whether SMTPUTF8 (RFC 6531) is offered.
+    pub smtputf8: bool,
+    /// Whether LIMITS (RFC 9422) is offered.
+    pub limits: bool,
     /// Whether the client is a program of this host, which may write ahead of the answer to EHLO.
     pub local: bool,
 }
 
 impl Offer {
     /// The offer of a host of this name: a message of 25 MiB, lines of 64 KiB (Sendmail and most others take far
-    /// more than the 1000 octets of RFC 5321), 100 recipients, 25 errors, neither DSN nor ETRN.
+    /// more than the 1000 octets of RFC 5321), 100 recipients, 25 errors, and of the optional extensions none.
     pub fn new(hostname: impl Into<String>) -> Self {
         Self {
             hostname: hostname.into(),
@@ -76,8 +95,21 @@ impl Offer {
             max_idle_commands: 500,
             dsn: false,
             etrn: false,
+            starttls: false,
+            secure: false,
+            auth: Mechanisms::default(),
+            auth_in_clear: false,
+            needs_auth: false,
+            chunking: false,
+            smtputf8: false,
+            limits: false,
             local: false,
         }
+    }
+
+    /// The mechanisms that may be used now.
+    pub fn usable_auth(&self) -> Mechanisms {
+        if self.secure || self.auth_in_clear { self.auth } else { Mechanisms::default() }
     }
 }
 
@@ -115,7 +147,21 @@ pub enum Action<'a> {
     Expand(String),
     /// ETRN: answer.
     Etrn(String),
-    /// DATA with at least one accepted recipient: answer.
+    /// STARTTLS. The session has answered: flush the output, throw away whatever input there is, make TLS, call
+    /// [`Session::secured`]. Everything that was known of the client before is forgotten (RFC 3207 4.2).
+    StartTls,
+    /// AUTH: answer, or ask on by [`Answer::Challenge`].
+    Auth {
+        /// The mechanism, one that is offered.
+        mechanism: Mechanism,
+        /// The initial response, where there is one.
+        initial: Option<Vec<u8>>,
+    },
+    /// The response to a challenge: answer.
+    Response(Vec<u8>),
+    /// The client gave AUTH up; the session has answered.
+    AuthAborted,
+    /// DATA or the first BDAT, with at least one accepted recipient: answer.
     DataStart,
     /// Octets of the message, without stuffing.
     Body(&'a [u8]),
@@ -149,6 +195,8 @@ pub enum Answer {
     Accept,
     /// Yes (2xx, 3xx), no (4xx, 5xx), or no more of this session (421).
     Reply(Reply),
+    /// To AUTH: a response to this is wanted. Elsewhere it is a no.
+    Challenge(Vec<u8>),
 }
 
 impl From<Reply> for Answer {

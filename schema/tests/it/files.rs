@@ -93,7 +93,8 @@ fn defaults_are_valid_but_for_what_only_an_administrator_knows() {
         assert!(!profiles::defaults_table(role).is_empty(), "{role}");
         let faults = read::<Host>(profiles::defaults(role)).unwrap_err();
         let kinds: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        let open = ["missing key `mail_host`", "masquerade: missing key `domain`"];
+        let open =
+            ["missing key `mail_host`", "masquerade: missing key `domain`", "auth: missing key `users`"];
         assert!(kinds.iter().all(|kind| open.contains(&kind.as_str())), "{role}: {kinds:?}");
     }
 }

@@ -16,7 +16,8 @@ tls=
 define(`confSERVER_KEY'"'"', `/etc/ssl/peer.key'"'"')dnl
 define(`confCLIENT_CERT'"'"', `/etc/ssl/peer.pem'"'"')dnl
 define(`confCLIENT_KEY'"'"', `/etc/ssl/peer.key'"'"')dnl
-define(`confCACERT'"'"', `/etc/ssl/peer.pem'"'"')dnl'
+define(`confCACERT'"'"', `/etc/ssl/peer.pem'"'"')dnl
+define(`confCACERT_PATH'"'"', `/etc/ssl'"'"')dnl'
 }
 cat >/etc/mail/sendmail.mc <<MAIN
 define(\`_NO_MAKEINFO_', 1)dnl

@@ -32,6 +32,12 @@ pub fn run() -> Result<(), Failure> {
         "unpack Sendmail into a private root",
         program("sh", &["vmtests/roots/sendmail.sh"]).arg(&sendmail),
     )?;
+    let roots = step::target().join("private-roots");
+    let peers = ["postfix", "exim", "opensmtpd", "sendmail"];
+    step::run(
+        "unpack Postfix, Exim, OpenSMTPD and Sendmail into private roots",
+        program("sh", &["vmtests/roots/peers.sh"]).arg(&roots).args(peers),
+    )?;
     let taplo = step::target().join("private-roots/taplo");
     step::run("language server for TOML", program("sh", &["vmtests/roots/taplo.sh"]).arg(&taplo))?;
     let mut left_out = tests()?;

@@ -29,6 +29,7 @@ pub fn envelope(to: &str) -> Envelope {
         arrived: Timestamp(now.as_millis() as u64),
         origin: Origin::Network { peer: "192.0.2.1".parse().unwrap(), hello: "client.example".into() },
         eight_bit: false,
+        smtputf8: false,
         ret: None,
         envid: None,
     }

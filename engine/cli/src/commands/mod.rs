@@ -1,6 +1,7 @@
 //! The commands.
 
 mod activate;
+mod auth;
 mod build;
 mod check;
 mod foreground;
@@ -21,7 +22,7 @@ use mailstack_schema::topology::Topology;
 use mailstack_schema::{profiles, role_schema_text, schema_text};
 use serde::Serialize;
 
-use crate::args::{Cli, Command, Language, QueueCommand};
+use crate::args::{AuthCommand, Cli, Command, Language, QueueCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::host::HostTree;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Check { files, json, resolved: true } => resolved::resolved(&files, json),
         Command::Check { files, json, resolved: false } => check::check(&files, json),
         Command::Trace(arguments) => trace::trace(&host()?, &arguments),
+        Command::Auth { command: AuthCommand::Hash { user } } => auth::hash(&user),
         Command::Plan { file, json, exit_code } => plan::plan(&host()?, &file, json, exit_code),
         Command::Build { file, output } => build::build(&file, &output),
         Command::Apply { file, foreground: false, change } => activate::apply(&host()?, &file, change),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use mailstack_policy::rules::{HopHost, Mailer, NextHop};
 use mailstack_policy::{Domain, DomainName, Here};
 use mailstack_prove::{Probe, Source, probes_at};
-use mailstack_runtime::Config;
+use mailstack_runtime::{Config, ListenerKind};
 
 /// The port of SMTP between hosts.
 const SMTP_PORT: u16 = 25;
@@ -125,7 +125,8 @@ impl Plan {
     pub(super) fn target(&self, promised: &Config, source: IpAddr) -> Option<SocketAddr> {
         let reachable =
             |listener: &&SocketAddr| listener.is_ipv4() == source.is_ipv4() && !listener.ip().is_loopback();
-        let listener = promised.listeners.iter().find(reachable)?;
+        let between_hosts = |listener: &&SocketAddr| promised.listener_kind(listener) == ListenerKind::Smtp;
+        let listener = promised.listeners.iter().filter(between_hosts).find(reachable)?;
         let address = match (listener.ip().is_unspecified(), source) {
             (false, _) => listener.ip(),
             (true, IpAddr::V4(_)) => self.host_v4.into(),

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use mailstack_deploy::apply::{Proof, Prover};
 use mailstack_mta::host::{Root, own_name};
+use mailstack_mta::run::USER;
+use mailstack_mta::secrets::{SecretError, Secrets};
 use mailstack_policy::{Client, DomainName, Here};
 use mailstack_prove::corpus::Lines;
 use mailstack_prove::{Finding, Severity, findings_at};
-use mailstack_runtime::{CONFIG_PATH, Config, Role};
+use mailstack_runtime::{CONFIG_PATH, Config, ListenerKind, Role, Tls};
 
 use super::child::COMMAND;
 use super::envelopes::{Clients, Verdict};
@@ -46,6 +48,9 @@ pub enum ProofError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A key, a certificate or another secret cannot be used.
+    #[error("{}: {}", .0, .0.help())]
+    Secrets(#[source] SecretError),
     /// Its decisions are wrong.
     #[error("{}", Lined(.0))]
     Findings(Vec<Finding>),
@@ -119,6 +124,13 @@ impl CandidateProver {
         let config: Config = toml::from_str(&text).map_err(|error| unreadable(error.into()))?;
         let hostname = self.hostname(&config);
         decisions(&config, &hostname)?;
+        // What it needs on this host and a scratch host has not: looked at here, and left out there.
+        Secrets::read(&Root::new(&self.root), &config, USER).map_err(ProofError::Secrets)?;
+        let text = if config.tls == Tls::default() && config.auth.is_none() {
+            text
+        } else {
+            toml::to_string(&config.in_clear()).map_err(|error| unreadable(error.into()))?
+        };
         let generation = config.sendmail.as_ref().map(|_| generation.to_owned());
         let request = Request { config: text, promised: None, generation, hostname };
         match ask(&request).map_err(ProofError::Child)? {
@@ -195,7 +207,13 @@ fn listener_at(config: &Config, address: IpAddr) -> Option<SocketAddr> {
         listener.ip() == address
             || (listener.ip().is_unspecified() && listener.is_ipv4() == address.is_ipv4())
     };
-    config.listeners.iter().find(same).map(|listener| SocketAddr::new(address, listener.port()))
+    let between_hosts = |listener: &&SocketAddr| config.listener_kind(listener) == ListenerKind::Smtp;
+    config
+        .listeners
+        .iter()
+        .filter(between_hosts)
+        .find(same)
+        .map(|listener| SocketAddr::new(address, listener.port()))
 }
 
 /// Asks a child, and waits for what it says. It ends when this thread does.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// The candidate's `mta.toml`, octet for octet.
+    /// The candidate's `mta.toml`: octet for octet, or without TLS and authentication where it has its own.
     pub config: String,
     /// The configuration that the promises are derived from; None: the candidate's own.
     #[serde(default)]

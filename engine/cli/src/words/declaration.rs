@@ -299,6 +299,12 @@ fn way_out(kind: &Meant) -> Option<String> {
         }
         Meant::LocalAndElsewhere { domain, .. } => format!("take {domain} out of one of the two"),
         Meant::Without { needed } => format!("add `{needed}`, or remove this"),
+        Meant::Place { .. } => "such as `/etc/mailstack/credentials/mailhost`".to_owned(),
+        Meant::CredentialsInClear => "write `tls = \"verified\"` beside them".to_owned(),
+        Meant::TlsPort => "write another port, or `opportunistic` or `verified`".to_owned(),
+        Meant::SubmissionWithoutAuth { .. } => {
+            "add `auth.users`, or say that it is for mail between hosts: kind = \"smtp\"".to_owned()
+        }
         Meant::NullclientRewritesAll => "remove the key; the role msp has the choice".to_owned(),
         Meant::NotWithSendmail { .. } => "remove the key, or write `engine = \"builtin\"`".to_owned(),
         Meant::NoNameToAppearAs => "add `masquerade.domain = \"corp.example\"`".to_owned(),

@@ -19,6 +19,7 @@ use mailstack_deploy::lock::{Holder, LockError};
 use mailstack_deploy::m4::M4Error;
 use mailstack_deploy::sendmail::maps::MapError;
 use mailstack_mta::control::ControlError;
+use mailstack_mta::secrets::BadUser;
 use mailstack_mta::spool::SpoolError;
 use mailstack_mta::spool::transfer::TransferError;
 
@@ -127,6 +128,11 @@ pub fn failure(failure: &Failure) -> (String, Exit) {
             Words::new(format!("--root {} cannot be used", path.display())).note(source.to_string()),
             Exit::Usage,
         ),
+        Failure::User(BadUser::NoRandom) => (Words::new(BadUser::NoRandom.to_string()), Exit::Unable),
+        Failure::User(error) => (Words::new(error.to_string()), Exit::Usage),
+        Failure::Input(error) => {
+            (Words::new("cannot read the password").note(error.to_string()), Exit::Unable)
+        }
         Failure::Output(error) => (Words::new("cannot write").note(error.to_string()), Exit::Unable),
     };
     (words.render(Level::ERROR), exit)

@@ -114,6 +114,7 @@ fn keys(declaration: &Declaration, part: Part, rule: &Rule) -> Vec<String> {
         Rule::Refused(refusal) => refusal_keys(refusal),
         Rule::LocalProgram
         | Rule::LoopbackClient
+        | Rule::Authenticated
         | Rule::Hidden
         | Rule::NotExpanded(_)
         | Rule::User(_)
@@ -162,6 +163,7 @@ pub fn meaning(rule: &Rule) -> String {
     match rule {
         Rule::LocalProgram => "a program of this host may send anywhere".into(),
         Rule::LoopbackClient => "who connects from loopback may send anywhere".into(),
+        Rule::Authenticated => "who has authenticated may send anywhere".into(),
         Rule::RelayNetwork(network) => format!("{network} may send anywhere"),
         Rule::Untrusted(addr) => format!("{addr} may not send anywhere"),
         Rule::RelayDomain(domain) => format!("anybody may send to {domain}"),

@@ -9,6 +9,7 @@ mod flake;
 mod fleet;
 mod host;
 mod imports;
+mod interop;
 mod load;
 mod nixos;
 mod proof;

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mailstack_policy::DomainName;
 use mailstack_policy::rules::{Agent, Generics, Mailer, MailertableKey, NextHop, Virtuser, VirtuserKey};
-use mailstack_runtime::Limits;
 
 use super::{Files, Kind, add as add_file, mc};
 use crate::model::{ALWAYS_ALIASED, Model, Mta, Relay, RoleModel};
@@ -29,7 +28,7 @@ pub(super) fn add(model: &Model, files: &mut Files) {
         table("etc/mail/genericstable", genericstable(generics));
     }
     if let RoleModel::Gateway(_, relay) = &model.role {
-        table("etc/mail/access", access(relay, &model.limits));
+        table("etc/mail/access", access(model, relay));
     }
 }
 
@@ -130,7 +129,7 @@ fn mailer_entry(mailer: &Mailer, mail_host_port: u16) -> String {
 
 /// Keys carry their tag: an untagged one would act as Connect, From and To at once. Relay domains stand here and
 /// not in class R, which would let any host relay whose own name lies in the domain.
-fn access(relay: &Relay, limits: &Limits) -> String {
+fn access(model: &Model, relay: &Relay) -> String {
     let mut text = head("Who may relay, and connections at once; makemap derives the map.");
     for prefix in relay.networks.iter().flat_map(address_prefixes) {
         let _ = writeln!(text, "Connect:{prefix}\tRELAY");
@@ -138,7 +137,8 @@ fn access(relay: &Relay, limits: &Limits) -> String {
     for domain in &relay.domains {
         let _ = writeln!(text, "To:{domain}\tRELAY");
     }
-    let _ = writeln!(text, "ClientConn:127.0.0.1\t0\nClientConn:\t{}", limits.connections_per_client);
+    let _ = writeln!(text, "ClientConn:127.0.0.1\t0\nClientConn:\t{}", model.limits.connections_per_client);
+    mc::security::access(model).iter().for_each(|line| text = format!("{text}{line}\n"));
     text
 }
 

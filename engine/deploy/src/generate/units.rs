@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use mailstack_runtime::{MailboxFormat, Paths};
+use mailstack_runtime::{MailboxFormat, Paths, credential_name};
 
 use super::{Files, Kind, add as add_file};
 use crate::model::{Model, Mta};
@@ -43,7 +43,10 @@ fn service(model: &Model) -> String {
     text.push_str("Restart=on-failure\nRestartSec=5s\n");
     text.push_str(HARDENING);
     match model.mta() {
-        None => text.push_str(CLIENT_RIGHTS),
+        None => {
+            text.push_str(CLIENT_RIGHTS);
+            text.push_str(&credentials(model));
+        }
         Some(mta) => add_mta_rights(mta, &mut text),
     }
     text.push_str(DAEMON);
@@ -63,6 +66,15 @@ const CLIENT_RIGHTS: &str = "\
     CapabilityBoundingSet=\n\
     ProtectHome=yes\n\
     ProtectSystem=strict\n";
+
+/// A secret may be root's alone: systemd reads it and gives it on.
+fn credentials(model: &Model) -> String {
+    let config = model.runtime_config();
+    let lines = config
+        .secrets()
+        .map(|place| format!("LoadCredential={}:{}\n", credential_name(place), place.display()));
+    lines.collect()
+}
 
 /// Started as root for the ports and the delivery helper, which keeps CAP_SETUID, CAP_SETGID and CAP_CHOWN; the
 /// runtime itself goes on as mailstack. CAP_DAC_OVERRIDE: root writes the pid file into mailstack's directory.

@@ -20,6 +20,16 @@ pub(super) struct Defaults {
     pub(super) generics_whole_domain: bool,
     pub(super) listen: BTreeSet<SocketAddr>,
     pub(super) mailboxes: Option<Mailboxes>,
+    pub(super) tls: TlsDefaults,
+    /// None where the role has no users.
+    pub(super) auth_mechanisms: Option<Vec<host::AuthMechanism>>,
+}
+
+/// TLS with other hosts.
+#[derive(Clone, Debug)]
+pub(super) struct TlsDefaults {
+    pub(super) outgoing: host::TlsPolicy,
+    pub(super) ca_file: String,
 }
 
 /// Which addresses a masquerading rewrites.
@@ -43,6 +53,13 @@ struct Profile {
     #[serde(default)]
     listen: Vec<String>,
     mailboxes: Option<host::Mailboxes>,
+    tls: host::Tls,
+    auth: Option<AuthProfile>,
+}
+
+#[derive(Deserialize)]
+struct AuthProfile {
+    mechanisms: Vec<host::AuthMechanism>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +95,8 @@ impl Defaults {
             generics_whole_domain: profile.generics.whole_domain.unwrap_or(false),
             listen: listen.collect::<Result<_, _>>().ok()?,
             mailboxes: profile.mailboxes.and_then(mailboxes),
+            tls: TlsDefaults { outgoing: profile.tls.outgoing?, ca_file: profile.tls.ca_file? },
+            auth_mechanisms: profile.auth.map(|auth| auth.mechanisms),
         })
     }
 }

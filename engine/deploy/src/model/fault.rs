@@ -26,6 +26,8 @@ impl ModelFault {
             | FaultKind::OverTime { other, .. }
             | FaultKind::Over { other, .. } => vec![other],
             FaultKind::Without { needed } => vec![needed],
+            FaultKind::SubmissionWithoutAuth { .. } => vec!["auth"],
+            FaultKind::CredentialsInClear | FaultKind::TlsPort => vec!["tls.outgoing"],
             FaultKind::NoNameToAppearAs => vec!["masquerade"],
             FaultKind::Unqualified { .. } if self.path == "mail_host" => vec!["masquerade"],
             FaultKind::MailboxPath { .. } => vec!["mailboxes.format"],
@@ -339,6 +341,24 @@ pub enum FaultKind {
         limit: u64,
         /// The path of the key that says so.
         other: String,
+    },
+    /// A place that a key, a certificate or another secret cannot be at.
+    #[error("`{text}` is no place for it: an absolute path, outside of what mailstack generates")]
+    Place {
+        /// What was written.
+        text: String,
+    },
+    /// Credentials for a host that may be anybody.
+    #[error("credentials are shown over verified TLS alone")]
+    CredentialsInClear,
+    /// Port 465 without TLS.
+    #[error("port 465 is TLS from the first octet on: `none` cannot be")]
+    TlsPort,
+    /// A listener for submission, and nobody who may submit.
+    #[error("`{text}` is for submission, and nobody can authenticate: there is no `auth`")]
+    SubmissionWithoutAuth {
+        /// What was written.
+        text: String,
     },
     /// A mailbox place of the wrong kind for the format.
     #[error("`{text}`: an mbox directory is absolute, a Maildir is relative to the home; neither has `..`")]

@@ -19,7 +19,9 @@ use mailstack_policy::rules::{
     AliasTarget, Generics, Mailer, MailertableKey, Masquerade, NextHop, Qualify, Rules, Virtuser, VirtuserKey,
 };
 use mailstack_prove::expect::Expectation;
-use mailstack_runtime::{Config, Limits, MailboxFormat, Mailboxes, Paths, Queue, Role, VERSION};
+use mailstack_runtime::{
+    Auth, Config, Limits, ListenerKind, MailboxFormat, Mailboxes, Paths, Queue, Role, Tls, VERSION,
+};
 use mailstack_schema::Written;
 use mailstack_schema::host::Host;
 use serde::Serialize;
@@ -35,6 +37,8 @@ pub struct Model {
     pub(crate) hostname: Option<DomainName>,
     pub(crate) limits: Limits,
     pub(crate) queue: Queue,
+    pub(crate) tls: Tls,
+    pub(crate) auth: Option<Auth>,
     pub(crate) role: RoleModel,
     /// No part of what is deployed: another expectation is not another generation.
     #[serde(skip)]
@@ -107,6 +111,8 @@ pub(crate) struct Mta {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) virtusertable: BTreeMap<VirtuserKey, Virtuser>,
     pub(crate) listeners: BTreeSet<SocketAddr>,
+    /// Those that are not for SMTP between hosts.
+    pub(crate) listener_kinds: BTreeMap<SocketAddr, ListenerKind>,
     pub(crate) local_domains: BTreeSet<DomainName>,
     pub(crate) aliases: BTreeMap<String, Vec<AliasTarget>>,
     pub(crate) mailertable: BTreeMap<MailertableKey, Mailer>,
@@ -184,10 +190,13 @@ impl Model {
             sendmail: (self.engine == Engine::Sendmail)
                 .then(|| sendmail::of(self.platform, self.queue.first_retry)),
             listeners: mta.map(|mta| mta.listeners.clone()).unwrap_or_default(),
+            listener_kinds: mta.map(|mta| mta.listener_kinds.clone()).unwrap_or_default(),
             paths: paths(),
             limits: self.limits.clone(),
             queue: self.queue.clone(),
             mailboxes: mta.map(|mta| mta.mailboxes.clone()),
+            tls: self.tls.clone(),
+            auth: self.auth.clone(),
             rules: self.rules(),
         }
     }

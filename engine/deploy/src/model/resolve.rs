@@ -7,21 +7,21 @@ mod cross;
 mod engine;
 mod expect;
 mod local;
+mod security;
 mod virtusers;
 
 use std::collections::BTreeSet;
 
 use mailstack_policy::DomainName;
 use mailstack_policy::rules::{HopHost, Masquerade};
-use mailstack_schema::host::{
-    ClientMasquerade, Gateway, Host, Loopback, Msp as WrittenMsp, Nullclient, OneOrMany,
-};
+use mailstack_schema::host::{ClientMasquerade, Gateway, Host, Loopback, Msp as WrittenMsp, Nullclient};
 use mailstack_schema::spans::element;
 
 use super::defaults::Defaults;
 use super::fault::{FaultKind, ModelFault};
 use super::{MailHosts, Model, Msp, NullClient, Relay, RoleModel, parse};
 use common::Common;
+use security::mail_hosts;
 
 /// The faults so far.
 #[derive(Default)]
@@ -49,6 +49,8 @@ pub(super) fn model(host: &Host) -> Result<Model, Vec<ModelFault>> {
     let defaults = Defaults::of(host.role());
     let mut faults = Faults::default();
     let common = common::resolve(host.common(), &defaults, &mut faults);
+    let tls = security::tls(host, &defaults, &mut faults);
+    let auth = security::auth(host, &defaults, &mut faults);
     let role = match host {
         Host::Nullclient(host) => nullclient(host, &mut faults),
         Host::Msp(host) => msp(host, &defaults, &mut faults),
@@ -60,7 +62,7 @@ pub(super) fn model(host: &Host) -> Result<Model, Vec<ModelFault>> {
     let Common { platform, engine, hostname, limits, queue } = common;
     match role {
         Some(role) if faults.0.is_empty() => {
-            Ok(Model { platform, engine, hostname, limits, queue, role, expectations })
+            Ok(Model { platform, engine, hostname, limits, queue, tls, auth, role, expectations })
         }
         _ => Err(faults.0),
     }
@@ -121,7 +123,13 @@ fn loopback(host: &Loopback, common: &Common, defaults: &Defaults, faults: &mut 
 }
 
 fn gateway(host: &Gateway, common: &Common, defaults: &Defaults, faults: &mut Faults) -> Option<RoleModel> {
-    let mta = local::resolve(&host.local, host.listen.as_deref(), common, defaults, faults);
+    let written = host.listen.as_ref();
+    let listen = written.map(|all| all.iter().map(|at| at.address().to_owned()).collect::<Vec<_>>());
+    let mut mta = local::resolve(&host.local, listen.as_deref(), common, defaults, faults);
+    let kinds = security::listener_kinds(host, written.map_or(&[][..], Vec::as_slice), faults);
+    if let Some(mta) = &mut mta {
+        mta.listener_kinds = kinds;
+    }
     let relay = host.relay.clone().unwrap_or_default();
     let networks = local::distinct("relay.networks", relay.networks.as_deref(), parse::network, faults);
     let domains = local::distinct("relay.domains", relay.domains.as_deref(), parse::relay_domain, faults);
@@ -131,32 +139,6 @@ fn gateway(host: &Gateway, common: &Common, defaults: &Defaults, faults: &mut Fa
         domains: domains.into_iter().map(|(_, domain)| domain).collect(),
     };
     mta.map(|mta| RoleModel::Gateway(mta, relay))
-}
-
-/// The mail hosts, all with one port.
-fn mail_hosts(written: &OneOrMany, faults: &mut Faults) -> Option<MailHosts> {
-    let path = |index| match written {
-        OneOrMany::One(_) => "mail_host".to_owned(),
-        OneOrMany::Many(_) => element("mail_host", index),
-    };
-    let mut hosts = Vec::new();
-    for (index, text) in written.as_slice().iter().enumerate() {
-        let Some(hop) = faults.keep(&path(index), parse::mail_host(text)) else { continue };
-        let first = hosts.first().unwrap_or(&hop);
-        if first.port != hop.port {
-            faults.add(path(index), FaultKind::MailHostPorts { first: first.port, port: hop.port });
-        }
-        match hosts.iter().position(|other| *other == hop) {
-            Some(other) => {
-                faults.add(path(index), FaultKind::Twice { text: text.clone(), other: path(other) });
-            }
-            None => hosts.push(hop),
-        }
-    }
-    if written.as_slice().is_empty() {
-        faults.add("mail_host", FaultKind::Empty);
-    }
-    MailHosts::new(hosts)
 }
 
 /// What every masquerading has.

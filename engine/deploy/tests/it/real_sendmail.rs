@@ -51,6 +51,7 @@ impl Root {
         files.extend(derive(&files, &library).unwrap());
         root.put(&files);
         root.derive_maps(&files);
+        root.derive_credentials(example);
         Some(root)
     }
 
@@ -66,6 +67,9 @@ impl Root {
         std::fs::remove_file(&file).unwrap();
         std::fs::write(file, hosts).unwrap();
         let device = self.0.path().join("dev/null");
+        if device.exists() {
+            return;
+        }
         let made =
             Command::new("mknod").args(["-m", "666"]).arg(device).args(["c", "1", "3"]).status().unwrap();
         assert!(made.success());
@@ -89,6 +93,21 @@ impl Root {
             };
             let output = self.run(SMMTA, &format!("/usr/libexec/sendmail/{line}"));
             assert!(output.status.success(), "{path}: {output:?}");
+        }
+    }
+
+    /// What an administrator makes of credentials, beside the generation.
+    fn derive_credentials(&self, example: &Example) {
+        for place in
+            example.model().runtime_config().tls.mail_hosts.iter().filter_map(|host| host.credentials.clone())
+        {
+            let (directory, place) = (place.parent().unwrap().display(), place.display());
+            let entry = r#"AuthInfo: "U:me" "P:secret""#;
+            let map = format!(
+                "echo '{entry}' | /usr/libexec/sendmail/makemap hash {place} && chmod 0640 {place}.db"
+            );
+            let made = self.run("0:202", &format!("mkdir -p {directory} && {map}"));
+            assert!(made.status.success(), "{made:?}");
         }
     }
 

@@ -147,6 +147,7 @@ fn envelope(to: Vec<Expanded>, notify: Option<Notify>, now: Timestamp, octets: &
         arrived: now,
         origin: Origin::Bounce,
         eight_bit: !octets.is_ascii(),
+        smtputf8: false,
         // A report of a report returns no more than its header.
         ret: Some(Ret::Headers),
         envid: None,

@@ -37,6 +37,7 @@ fn sent(sender: &str) -> Envelope {
             hello: "web01.corp.example".to_owned(),
         },
         eight_bit: false,
+        smtputf8: false,
         ret: None,
         envid: None,
     }

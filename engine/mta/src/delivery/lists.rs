@@ -117,6 +117,7 @@ fn envelope(context: &Context, job: &Job, due: &Due, alias: &str, members: Vec<E
         sender: new_sender.unwrap_or_else(|| job.envelope.sender.clone()),
         origin: job.envelope.origin.clone(),
         eight_bit: job.envelope.eight_bit,
+        smtputf8: job.envelope.smtputf8,
     }
 }
 

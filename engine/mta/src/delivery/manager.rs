@@ -357,6 +357,7 @@ fn transaction(job: &Job) -> Transaction {
         recipients: job.recipients.iter().map(request).collect(),
         size: Some(job.size),
         eight_bit: job.envelope.eight_bit,
+        smtputf8: job.envelope.smtputf8,
         ret: job.envelope.ret,
         envid: job.envelope.envid.clone(),
     }

@@ -7,6 +7,7 @@ use mailstack_smtp::address::Address;
 
 use super::{Event, Log, Step};
 use crate::host::clock;
+use crate::tls::Channel;
 
 /// The most characters of one value; what is longer is cut and marked.
 const MAX_VALUE: usize = 512;
@@ -56,6 +57,8 @@ fn body(line: &mut String, event: &Event) -> std::fmt::Result {
         Event::SessionOpened { .. }
         | Event::SessionRefused { .. }
         | Event::SessionClosed { .. }
+        | Event::Secured { .. }
+        | Event::Authenticated { .. }
         | Event::Refused { .. } => session(line, event),
         _ => daemon(line, event),
     }
@@ -103,6 +106,15 @@ fn session(line: &mut String, event: &Event) -> std::fmt::Result {
         Event::SessionClosed { peer, messages, reason } => {
             let peer = peer.to_string();
             write!(line, "disconnect from {}, messages={messages}, {}", Clean(&peer), Clean(reason))
+        }
+        Event::Secured { server, peer, channel: Channel { version, cipher, verified } } => {
+            let (side, verify) =
+                (if *server { "server" } else { "client" }, if *verified { "OK" } else { "NO" });
+            let peer = Clean(peer);
+            write!(line, "STARTTLS={side}, relay={peer}, version={version}, verify={verify}, cipher={cipher}")
+        }
+        Event::Authenticated { peer, user } => {
+            write!(line, "AUTH=server, relay={}, authid={}", Clean(&peer.to_string()), Clean(user))
         }
         Event::Refused { peer, command, reply } => {
             let peer = peer.to_string();
@@ -203,7 +215,11 @@ mod tests {
             command: "RCPT TO:<a@far.example>".into(),
             reply: "550 5.7.1 <a@far.example>... Relaying denied".into(),
         };
-        let lines = [received, refused, Event::Delivered(step()), Event::Deferred(step())]
+        let channel =
+            Channel { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384".to_owned(), verified: true };
+        let secured =
+            Event::Secured { server: false, peer: "mail.corp.example[192.0.2.1]:25".into(), channel };
+        let lines = [received, refused, secured, Event::Delivered(step()), Event::Deferred(step())]
             .map(|event| text(&event))
             .join("\n");
         insta::assert_snapshot!(lines);

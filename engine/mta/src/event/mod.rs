@@ -13,6 +13,7 @@ use mailstack_smtp::address::{Address, ReversePath};
 use tokio::sync::broadcast;
 
 use crate::message::QueueId;
+use crate::tls::Channel;
 
 mod line;
 
@@ -62,6 +63,22 @@ pub enum Event {
         peer: Peer,
         /// The reply that it got.
         reply: String,
+    },
+    /// TLS was made.
+    Secured {
+        /// A client came to this server; else this host went to another.
+        server: bool,
+        /// The other one.
+        peer: String,
+        /// Which.
+        channel: Channel,
+    },
+    /// A client has shown who it is.
+    Authenticated {
+        /// Where it is.
+        peer: Peer,
+        /// Who.
+        user: String,
     },
     /// A session ended.
     SessionClosed {

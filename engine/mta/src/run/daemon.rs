@@ -24,6 +24,7 @@ use crate::event::{Event, Events};
 use crate::host::Users;
 use crate::message::Timestamp;
 use crate::queue::{Destination, Dispatcher, Queue, Route};
+use crate::secrets::Secrets;
 use crate::server::{Parts, Server, Sockets};
 use crate::spool::{UnderWay, Unreadable};
 
@@ -40,6 +41,7 @@ pub(super) struct Daemon {
     pub(super) config: Arc<Config>,
     pub(super) hostname: DomainName,
     pub(super) events: Events,
+    pub(super) secrets: Secrets,
     pub(super) helper: Option<Helper>,
     pub(super) exit_when_idle: bool,
 }
@@ -146,6 +148,7 @@ impl Daemon {
             hostname: self.hostname.clone(),
             addresses,
             dns,
+            secrets: self.secrets.clone(),
             queue: queue.clone(),
             events: self.events.clone(),
         }
@@ -158,8 +161,11 @@ impl Daemon {
         dispatcher: Dispatcher,
         mut stopped: watch::Receiver<bool>,
     ) -> tokio::task::JoinHandle<()> {
+        let mut remote = Remote::new(dns, self.hostname.clone());
+        remote.trust(&self.secrets);
+        remote.events = Some(self.events.clone());
         let context = delivery::Context {
-            remote: Remote::new(dns, self.hostname.clone()),
+            remote,
             users: Users::of(&self.root),
             root: self.root,
             config: self.config,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::dns::ResolverError;
+use crate::secrets::SecretError;
 use crate::spool::SpoolError;
 
 /// Why [`super::run`] did not run.
@@ -113,6 +114,9 @@ pub enum RunError {
     /// still has the rights, can make another; or the queue takes no outcomes any more.
     #[error("the delivery helper died, or the queue was closed; mail waits for the next start")]
     DeliveryEnded,
+    /// A key, a certificate or another secret cannot be used.
+    #[error(transparent)]
+    Secrets(SecretError),
     /// Root could not be given up.
     #[error("cannot give up root")]
     Privileges(#[source] io::Error),
@@ -155,6 +159,7 @@ impl RunError {
                 "give the user that runs mailstack the right to write there, or run with --root DIR"
                     .to_owned()
             }
+            RunError::Secrets(error) => error.help(),
             RunError::DeliveryEnded => "start mailstack again, and look for the reason in the log".to_owned(),
             _ => return None,
         };

@@ -11,6 +11,7 @@ use mailstack_runtime::{CONFIG_PATH, Config, Role, VERSION};
 use crate::delivery::helper::{Helper, HelperConfig};
 use crate::event::{Event, Events, Log};
 use crate::host::{OwnName, Root, own_name};
+use crate::secrets::Secrets;
 
 mod daemon;
 mod error;
@@ -85,12 +86,15 @@ pub fn run_with(options: RunOptions, events: Events) -> Result<(), RunError> {
     let pid_file = PidFile::take(&root.path(&config.paths.pid_file))?;
     let mut bound = Bound::inherit(&config.paths)?;
     bound.bind_network(&config)?;
+    // Before rights are given up: a secret may be root's alone.
+    let secrets = Secrets::read(&root, &config, &options.user).map_err(RunError::Secrets)?;
     let helper = helper(&options, &root, &config, &hostname)?;
     identity.assume()?;
     bound.bind_unix(&root, &config.paths)?;
 
     let runtime = runtime(config.role).map_err(RunError::Runtime)?;
-    let daemon = Daemon { root, config, hostname, events, helper, exit_when_idle: options.exit_when_idle };
+    let daemon =
+        Daemon { root, config, hostname, events, secrets, helper, exit_when_idle: options.exit_when_idle };
     let ended = runtime.block_on(daemon.run(bound));
     drop(pid_file);
     ended

@@ -318,7 +318,7 @@ async fn queue(shared: &Arc<Shared>, mut dropped: Dropped, uid: u32) -> Result<Q
     let transaction = transaction(shared, &dropped.request, uid)?;
     let client = Client::Local { uid };
     let peer = Peer::Local { uid };
-    let arrival = Arrival { peer, name: Arc::default(), client, hello: String::new(), protocol: "drop" };
+    let arrival = Arrival { dropped: true, ..Arrival::new(peer, Arc::default(), client) };
     let mut message = Message::begin(Arc::clone(shared), arrival, transaction);
     let mut chunk = vec![0; CHUNK];
     let mut check = Check::default();

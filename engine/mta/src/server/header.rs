@@ -5,6 +5,8 @@
 use std::fmt::Write;
 use std::ops::Range;
 
+use crate::tls::Channel;
+
 /// Collects the header block of a message that comes in pieces.
 #[derive(Debug)]
 pub(crate) struct Collector {
@@ -179,6 +181,8 @@ pub(super) struct Trace<'a> {
     pub(super) hostname: &'a str,
     /// `ESMTP`; None where no protocol brought it.
     pub(super) protocol: Option<&'static str>,
+    /// The TLS that it came over.
+    pub(super) channel: Option<&'a Channel>,
     /// The queue id.
     pub(super) id: &'a str,
     /// The recipient, where there is one only.
@@ -198,6 +202,9 @@ pub(super) fn received(trace: &Trace<'_>) -> String {
         let _ = write!(field, " with {protocol}");
     }
     let _ = write!(field, " id {}", trace.id);
+    if let Some(Channel { version, cipher, .. }) = trace.channel {
+        let _ = write!(field, "\r\n\t(version={version} cipher={cipher} verify=NO)");
+    }
     if let Some(recipient) = &trace.recipient {
         let _ = write!(field, "\r\n\tfor <{recipient}>");
     }
@@ -281,6 +288,7 @@ mod tests {
             source: Source::Network { hello: "a (evil)\r\nX: y", client: "[192.0.2.1]".into() },
             hostname: "gw.corp.example",
             protocol: Some("ESMTP"),
+            channel: None,
             id: "ID",
             recipient: Some("root@corp.example".into()),
             date: "Fri, 20 Nov 2026 16:03:22 +0000",
@@ -291,6 +299,9 @@ mod tests {
             recipient: None,
             ..network.clone()
         };
-        insta::assert_snapshot!([received(&network), received(&local)].concat());
+        let channel =
+            Channel { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384".to_owned(), verified: false };
+        let secured = Trace { protocol: Some("ESMTPSA"), channel: Some(&channel), ..network.clone() };
+        insta::assert_snapshot!([received(&network), received(&local), received(&secured)].concat());
     }
 }

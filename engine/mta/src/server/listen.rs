@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mailstack_policy::Client;
+use mailstack_runtime::ListenerKind;
 use mailstack_smtp::reply::Reply;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -16,6 +17,7 @@ use super::session::Driver;
 use super::{Shared, words};
 use crate::dns::{Dns, Reverse};
 use crate::event::{Event, Peer};
+use crate::tls::Stream;
 
 /// The wait before accepting again when the host is out of descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(200);
@@ -26,10 +28,12 @@ const TURN_AWAY: Duration = Duration::from_secs(5);
 
 /// Accepts clients of the network until the server stops.
 pub(super) async fn network(shared: Arc<Shared>, listener: TcpListener) {
+    let at = listener.local_addr().ok();
+    let kind = at.map_or(ListenerKind::Smtp, |address| shared.config.listener_kind(&address));
     let mut stop = shared.stop.subscribe();
     while let Some(accepted) = next(&mut stop, listener.accept()).await {
         match accepted {
-            Ok((stream, address)) => admit_network(&shared, stream, address.ip()),
+            Ok((stream, address)) => admit_network(&shared, stream, address.ip(), kind),
             Err(e) => exhausted(&shared, &e).await,
         }
     }
@@ -62,7 +66,7 @@ async fn exhausted(shared: &Shared, error: &io::Error) {
     }
 }
 
-fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: IpAddr) {
+fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: IpAddr, kind: ListenerKind) {
     let address = address.to_canonical();
     let peer = Peer::Network { name: None, address };
     // Replies go out whole: a segment must not wait for the acknowledgement of the one before.
@@ -72,8 +76,8 @@ fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: IpAddr) {
     };
     let client = Client::Network { addr: address };
     let name = Arc::new(OnceLock::new());
-    let arrival = Arrival { peer, name: Arc::clone(&name), client, hello: String::new(), protocol: "SMTP" };
-    let driver = Driver::new(Arc::clone(shared), stream, arrival);
+    let arrival = Arrival::new(peer, Arc::clone(&name), client);
+    let driver = Driver::new(Arc::clone(shared), Stream::Tcp(stream), arrival, kind);
     let look_up = tokio::spawn(look_up(shared.dns.clone(), address, name));
     tokio::spawn(async move {
         driver.run().await;
@@ -90,7 +94,7 @@ async fn look_up(dns: Dns, address: IpAddr, name: Arc<OnceLock<Reverse>>) {
 }
 
 /// One client is one IPv4 address, or one IPv6 network of 64 bits: any host of it may take any address there.
-fn counted_as(address: IpAddr) -> IpAddr {
+pub(super) fn counted_as(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
@@ -106,8 +110,8 @@ fn admit_local(shared: &Arc<Shared>, stream: UnixStream) {
         return turn_away(shared, stream, peer);
     };
     let client = Client::Local { uid };
-    let arrival = Arrival { peer, name: Arc::default(), client, hello: String::new(), protocol: "SMTP" };
-    let driver = Driver::new(Arc::clone(shared), stream, arrival);
+    let arrival = Arrival::new(peer, Arc::default(), client);
+    let driver = Driver::new(Arc::clone(shared), Stream::Unix(stream), arrival, ListenerKind::Smtp);
     tokio::spawn(async move {
         driver.run().await;
         drop(slot);

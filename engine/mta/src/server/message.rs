@@ -20,6 +20,7 @@ use crate::host::clock::date;
 use crate::message::{Envelope, Notify, Origin, QueueId, Recipient, Ret, Timestamp};
 use crate::queue::Incoming;
 use crate::spool::SpoolError;
+use crate::tls::Channel;
 
 /// How a message comes.
 #[derive(Clone, Debug)]
@@ -32,11 +33,47 @@ pub(super) struct Arrival {
     pub(super) client: Client,
     /// What it called itself; empty where it did not.
     pub(super) hello: String,
-    /// `SMTP`, `ESMTP` or `drop`.
-    pub(super) protocol: &'static str,
+    /// By EHLO.
+    pub(super) extended: bool,
+    /// From the drop directory.
+    pub(super) dropped: bool,
+    /// The TLS that it came over.
+    pub(super) channel: Option<Channel>,
+    /// Who it has shown to be (AUTH).
+    pub(super) user: Option<String>,
 }
 
 impl Arrival {
+    /// A client that has said nothing yet.
+    pub(super) fn new(peer: Peer, name: Arc<OnceLock<Reverse>>, client: Client) -> Self {
+        let (hello, channel, user) = (String::new(), None, None);
+        Self { peer, name, client, hello, extended: false, dropped: false, channel, user }
+    }
+
+    /// Forgets what the client has said and shown (RFC 3207 4.2).
+    pub(super) fn forget(&mut self) {
+        (self.hello, self.extended, self.user) = (String::new(), false, None);
+        if let Client::Authenticated { addr } = self.client {
+            self.client = Client::Network { addr };
+        }
+    }
+
+    /// How it is handed in (RFC 3848, RFC 6531 4.3).
+    fn protocol(&self, smtputf8: bool) -> &'static str {
+        match (smtputf8, self.channel.is_some(), self.user.is_some()) {
+            _ if self.dropped => "drop",
+            _ if !self.extended => "SMTP",
+            (false, false, false) => "ESMTP",
+            (false, true, false) => "ESMTPS",
+            (false, false, true) => "ESMTPA",
+            (false, true, true) => "ESMTPSA",
+            (true, false, false) => "UTF8SMTP",
+            (true, true, false) => "UTF8SMTPS",
+            (true, false, true) => "UTF8SMTPA",
+            (true, true, true) => "UTF8SMTPSA",
+        }
+    }
+
     /// Who hands it in, with the name if it is confirmed.
     fn peer(&self) -> Peer {
         match (&self.peer, self.name.get()) {
@@ -60,7 +97,9 @@ impl Arrival {
     fn origin(&self) -> Origin {
         match &self.client {
             Client::Local { uid } => Origin::Local { uid: *uid },
-            Client::Network { addr } => Origin::Network { peer: *addr, hello: self.hello.clone() },
+            Client::Network { addr } | Client::Authenticated { addr } => {
+                Origin::Network { peer: *addr, hello: self.hello.clone() }
+            }
         }
     }
 }
@@ -70,6 +109,8 @@ impl Arrival {
 pub(super) struct Transaction {
     sender: ReversePath,
     eight_bit: bool,
+    /// MAIL said SMTPUTF8.
+    smtputf8: bool,
     ret: Option<Ret>,
     envid: Option<String>,
     recipients: Vec<Recipient>,
@@ -82,12 +123,13 @@ impl Transaction {
     /// A transaction of this sender, as the policy has rewritten it.
     pub(super) fn new(sender: ReversePath, eight_bit: bool, ret: Option<Ret>, envid: Option<String>) -> Self {
         let (recipients, known, named) = (Vec::new(), BTreeSet::new(), Vec::new());
-        Self { sender, eight_bit, ret, envid, recipients, known, named }
+        Self { sender, eight_bit, smtputf8: false, ret, envid, recipients, known, named }
     }
 
     /// The transaction that MAIL opens.
     pub(super) fn of_mail(sender: ReversePath, request: MailRequest) -> Self {
-        Self::new(sender, request.eight_bit, request.ret, request.envid)
+        let smtputf8 = request.smtputf8;
+        Self { smtputf8, ..Self::new(sender, request.eight_bit, request.ret, request.envid) }
     }
 
     /// Adds what a recipient was expanded to. An address that is there already is not added again.
@@ -120,8 +162,10 @@ impl Transaction {
         }
     }
 
-    fn envelope(&self, arrival: &Arrival) -> Envelope {
+    fn envelope(&self, arrival: &Arrival, international_header: bool) -> Envelope {
         Envelope {
+            // RFC 6531 3.6: whoever says SMTPUTF8 and uses nothing of it can be sent on without.
+            smtputf8: self.smtputf8 && international_header,
             sender: self.sender.clone(),
             recipients: self.recipients.clone(),
             arrived: now(),
@@ -146,6 +190,7 @@ pub(super) struct Message {
     incoming: Incoming,
     stage: Stage,
     message_id: Option<String>,
+    international_header: bool,
 }
 
 enum Stage {
@@ -161,7 +206,7 @@ impl Message {
         let incoming = shared.queue.begin();
         let collector = Collector::new(shared.config.limits.header_size);
         let stage = Stage::Header(collector);
-        Self { shared, arrival, transaction, incoming, stage, message_id: None }
+        Self { shared, arrival, transaction, incoming, stage, message_id: None, international_header: false }
     }
 
     /// Takes the next octets, CRLF. A refusal is kept for [`Message::finish`].
@@ -206,7 +251,7 @@ impl Message {
             Stage::Body => {}
         }
         let size = self.incoming.size();
-        let envelope = self.transaction.envelope(&self.arrival);
+        let envelope = self.transaction.envelope(&self.arrival, self.international_header);
         let committed = self.incoming.commit(envelope).await;
         let id = committed.map_err(|e| failed(&self.shared, &e))?;
         let accepted = Accepted { id, size, message_id: self.message_id };
@@ -231,6 +276,7 @@ impl Message {
         }
         let rewritten = rewrite_header(&self.shared.config.rules, self.shared.here(), &whole);
         self.message_id = found.message_id.or_else(|| header::survey(&rewritten).message_id);
+        self.international_header = !rewritten.is_ascii();
         let mut complete = self.received().into_bytes();
         complete.extend_from_slice(&rewritten);
         Ok(complete)
@@ -269,19 +315,21 @@ impl Message {
     fn received(&self) -> String {
         let user = match self.arrival.client {
             Client::Local { uid } => self.shared.user_name(uid),
-            Client::Network { .. } => String::new(),
+            Client::Network { .. } | Client::Authenticated { .. } => String::new(),
         };
+        let protocol = self.arrival.protocol(self.transaction.smtputf8);
         let (source, protocol) = match &self.arrival.peer {
             Peer::Local { .. } => (Source::Local { user: &user }, None),
             Peer::Network { address, .. } => {
                 let client = self.arrival.client(*address);
-                (Source::Network { hello: &self.arrival.hello, client }, Some(self.arrival.protocol))
+                (Source::Network { hello: &self.arrival.hello, client }, Some(protocol))
             }
         };
         header::received(&Trace {
             source,
             hostname: self.shared.hostname.as_str(),
             protocol,
+            channel: self.arrival.channel.as_ref(),
             id: &self.incoming.id().to_string(),
             recipient: self.transaction.sole_recipient(),
             date: &date(),
@@ -329,7 +377,7 @@ impl Accepted {
             size: self.size,
             nrcpts: transaction.recipients.len(),
             message_id: self.message_id,
-            proto: arrival.protocol,
+            proto: arrival.protocol(transaction.smtputf8),
             peer: arrival.peer(),
         });
         for (from, to) in transaction.named {
@@ -369,8 +417,7 @@ mod tests {
             }
             let peer = Peer::Network { name: None, address };
             let client = Client::Network { addr: address };
-            let arrival =
-                Arrival { peer, name: Arc::new(known), client, hello: String::new(), protocol: "SMTP" };
+            let arrival = Arrival::new(peer, Arc::new(known), client);
             (arrival.client(address), arrival.peer().to_string())
         };
         for (address, name, received, logged) in [

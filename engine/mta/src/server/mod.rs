@@ -17,16 +17,21 @@ use crate::dns::Dns;
 use crate::event::Events;
 use crate::host::{Root, Users};
 use crate::queue::Queue;
+use crate::secrets::Secrets;
 use crate::submission::drop;
+use crate::tls::Acceptor;
 
 mod connections;
 mod decide;
 mod dropped;
 mod header;
 mod listen;
+mod login;
 mod message;
 mod session;
 mod words;
+
+use login::Authority;
 
 pub(crate) use connections::Connections;
 pub(crate) use header::{Collected, Collector, survey};
@@ -44,6 +49,8 @@ pub struct Parts {
     pub addresses: Vec<IpAddr>,
     /// Who says what the name of a client is.
     pub dns: Dns,
+    /// The certificate, and who may authenticate.
+    pub secrets: Secrets,
     /// Where messages go.
     pub queue: Queue,
     /// Where is told what happens.
@@ -58,6 +65,8 @@ struct Shared {
     addresses: Vec<IpAddr>,
     users: Users,
     dns: Dns,
+    acceptor: Option<Acceptor>,
+    authority: Option<Arc<Authority>>,
     queue: Queue,
     events: Events,
     network: Arc<Connections<IpAddr>>,
@@ -139,7 +148,11 @@ impl Handle {
 impl Shared {
     fn new(parts: Parts) -> Self {
         let limits = &parts.config.limits;
+        let Secrets { acceptor, users, .. } = parts.secrets;
+        let authority = parts.config.auth.as_ref().map(|auth| Arc::new(Authority::new(auth, users)));
         Self {
+            acceptor,
+            authority,
             network: Connections::new(limits.connections, limits.connections_per_client),
             // One user leaves room for another.
             local: Connections::new(

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailstack_policy::Client;
+use mailstack_runtime::ListenerKind;
 use mailstack_smtp::command::{MailRequest, RcptRequest};
 use mailstack_smtp::reply::Reply;
+use mailstack_smtp::sasl::{Exchange, Mechanisms};
 use mailstack_smtp::server::{Action, Answer, Closing, Offer, Session, Step};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -16,9 +18,12 @@ use super::message::{Arrival, Message, Transaction};
 use super::{Shared, words};
 use crate::event::Event;
 use crate::submission::MAX_RECIPIENTS;
+use crate::tls::Stream;
 
 /// How long the server waits for a client (RFC 5321 4.5.3.2.7): for a whole command, not for its next octet.
 const SILENCE: Duration = Duration::from_secs(5 * 60);
+/// How long a client may take to make TLS.
+const HANDSHAKE: Duration = Duration::from_secs(60);
 /// Octets of a message that buy one more second of waiting: whoever sends slower is cut off in the end.
 const MIN_RATE: u32 = 500;
 /// Octets that a read has room for at least. The room grows with a message that fills it, up to [`BODY_CHUNK`].
@@ -31,11 +36,15 @@ const KEPT: usize = 16 * 1024;
 const MAX_OUTPUT: usize = 16 * 1024;
 
 /// One session.
-pub(super) struct Driver<S> {
-    shared: Arc<Shared>,
-    stream: S,
-    arrival: Arrival,
-    session: Session,
+pub(super) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    stream: Stream,
+    pub(super) arrival: Arrival,
+    pub(super) session: Session,
+    /// AUTH under way.
+    pub(super) exchange: Option<Exchange>,
+    /// TLS from the first octet on.
+    implicit_tls: bool,
     input: Vec<u8>,
     /// Where `input` begins that is not consumed.
     at: usize,
@@ -73,6 +82,7 @@ enum Ended {
     HungUp,
     Silent,
     Stopping,
+    NoTls(io::Error),
 }
 
 impl Ended {
@@ -86,20 +96,24 @@ impl Ended {
             Ended::HungUp => "hung up".to_owned(),
             Ended::Silent => "timeout".to_owned(),
             Ended::Stopping => "stopping".to_owned(),
+            Ended::NoTls(error) => format!("no TLS: {error}"),
         }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    /// A session with this client.
-    pub(super) fn new(shared: Arc<Shared>, stream: S, arrival: Arrival) -> Self {
-        let session = Session::new(offer(&shared, &arrival));
+impl Driver {
+    /// A session with this client, at a listener of this kind.
+    pub(super) fn new(shared: Arc<Shared>, stream: Stream, arrival: Arrival, kind: ListenerKind) -> Self {
+        let session = Session::new(offer(&shared, &arrival, kind));
+        let implicit_tls = kind == ListenerKind::Submissions;
         let stop = shared.stop.subscribe();
         Self {
             shared,
             stream,
             arrival,
             session,
+            exchange: None,
+            implicit_tls,
             input: Vec::new(),
             at: 0,
             was_filled: false,
@@ -114,7 +128,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Talks until the session ends. A message that is not whole by then is given up.
     pub(super) async fn run(mut self) {
         self.shared.events.emit(Event::SessionOpened { peer: self.arrival.peer.clone() });
-        let ended = match self.converse().await {
+        let begun = if self.implicit_tls { self.handshake().await } else { Ok(()) };
+        let conversed = match begun {
+            Ok(()) => self.converse().await,
+            Err(ended) => Err(ended),
+        };
+        let ended = match conversed {
             Ok(closing) => Ended::Closed(closing),
             Err(ended) => ended,
         };
@@ -142,6 +161,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Action::Mail(request) => self.mail(request),
                 Action::Rcpt(request) => self.rcpt(request),
                 Action::DataStart => self.data(),
+                Action::StartTls => self.start_tls().await?,
+                Action::Auth { mechanism, initial } => self.authenticate(mechanism, initial).await,
+                Action::Response(response) => self.respond(&response).await,
+                Action::AuthAborted => self.exchange = None,
                 Action::EndOfData => self.end_of_data().await,
                 Action::Aborted(fault) => self.aborted(fault.to_string()),
                 Action::Reset => self.give_up(),
@@ -163,7 +186,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         // A reply is due to a whole command, or to a whole message.
         self.patience = Patience::FULL;
-        let written = tokio::time::timeout(SILENCE, self.stream.write_all(output)).await;
+        let stream = &mut self.stream;
+        let write = async {
+            stream.write_all(output).await?;
+            stream.flush().await
+        };
+        let written = tokio::time::timeout(SILENCE, write).await;
         output.clear();
         written.map_err(|_| Ended::Silent)?.map_err(Ended::Lost)
     }
@@ -225,10 +253,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let _ = self.stream.shutdown().await;
     }
 
+    /// STARTTLS was answered. What is known of the client is forgotten (RFC 3207 4.2); there is no input that came in
+    /// clear, for the session has refused it.
+    async fn start_tls(&mut self) -> Result<(), Ended> {
+        self.give_up();
+        self.flush().await?;
+        self.input.clear();
+        self.at = 0;
+        self.arrival.forget();
+        self.exchange = None;
+        self.handshake().await?;
+        self.session.secured();
+        Ok(())
+    }
+
+    async fn handshake(&mut self) -> Result<(), Ended> {
+        let acceptor = self.shared.acceptor.clone();
+        let acceptor = acceptor.ok_or_else(|| Ended::NoTls(io::Error::other("no certificate")))?;
+        let stream = self.stream.take_tcp().map_err(Ended::NoTls)?;
+        let accepted = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+        self.stream = accepted.map_err(|_| Ended::Silent)?.map_err(Ended::NoTls)?;
+        self.arrival.channel = self.stream.channel(false);
+        if let Some(channel) = self.arrival.channel.clone() {
+            let peer = self.arrival.peer.to_string();
+            self.shared.events.emit(Event::Secured { server: true, peer, channel });
+        }
+        Ok(())
+    }
+
     fn hello(&mut self, name: String, extended: bool) {
         self.give_up();
         self.arrival.hello = name;
-        self.arrival.protocol = if extended { "ESMTP" } else { "SMTP" };
+        self.arrival.extended = extended;
         self.session.answer(Answer::Accept);
     }
 
@@ -291,23 +347,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.message = None;
     }
 
-    fn refused(&self, command: String, reply: Reply) -> Reply {
+    pub(super) fn refused(&self, command: String, reply: Reply) -> Reply {
         let peer = self.arrival.peer.clone();
         self.shared.events.emit(Event::Refused { peer, command, reply: reply.to_string() });
         reply
     }
 }
 
-fn offer(shared: &Shared, arrival: &Arrival) -> Offer {
+fn offer(shared: &Shared, arrival: &Arrival, kind: ListenerKind) -> Offer {
     let limits = &shared.config.limits;
     let offer = Offer {
         max_size: limits.message_size,
         max_recipients: limits.recipients,
         dsn: true,
+        smtputf8: true,
         ..Offer::new(shared.hostname.as_str())
     };
     match arrival.client {
-        Client::Network { .. } => offer,
+        Client::Network { addr } | Client::Authenticated { addr } => {
+            let authority = shared.authority.as_ref();
+            Offer {
+                starttls: shared.acceptor.is_some() && kind != ListenerKind::Submissions,
+                secure: kind == ListenerKind::Submissions,
+                auth: authority.map_or(Mechanisms::default(), |authority| authority.mechanisms()),
+                auth_in_clear: addr.is_loopback(),
+                needs_auth: kind != ListenerKind::Smtp,
+                chunking: true,
+                limits: true,
+                ..offer
+            }
+        }
         // However many of its recipients are refused, the others get the message.
         Client::Local { .. } => Offer {
             local: true,

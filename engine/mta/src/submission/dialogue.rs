@@ -50,7 +50,7 @@ pub(super) fn hand_in(
     let timeouts =
         stream.set_read_timeout(Some(SILENCE)).and_then(|()| stream.set_write_timeout(Some(SILENCE)));
     timeouts.map_err(|_| Failure::BeforeMessage)?;
-    let session = Session::new(Hello { name: "localhost".to_owned(), lmtp: false });
+    let session = Session::new(Hello::new("localhost"));
     let input = Vec::new();
     Dialogue { stream, session, input, request, message, begun: false, message_read: false }.run()
 }
@@ -67,6 +67,8 @@ impl Dialogue<'_> {
                 // The outcomes came before this.
                 Action::Ready => return Err(self.interrupted(None)),
                 Action::SendBody => self.send()?,
+                // Never asked for on this socket.
+                Action::StartTls => return Err(self.interrupted(None)),
                 Action::Done(outcomes) => {
                     self.say_goodbye();
                     return self.conclude(outcomes);
@@ -232,6 +234,7 @@ fn transaction(request: &Request) -> Transaction {
         recipients: request.recipients.iter().map(recipient).collect(),
         size: None,
         eight_bit: request.eight_bit,
+        smtputf8: false,
         ret: request.ret,
         envid: request.envid.clone(),
     }

@@ -1,6 +1,7 @@
 //! What a peer offers in its answer to EHLO.
 
 use crate::reply::Reply;
+use crate::sasl::{Mechanism, Mechanisms};
 
 /// The extensions that were offered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Extensions {
     pub smtputf8: bool,
     /// CHUNKING (RFC 3030).
     pub chunking: bool,
+    /// AUTH (RFC 4954): those of its mechanisms that are known here.
+    pub auth: Mechanisms,
+    /// LIMITS (RFC 9422): the most recipients of a transaction.
+    pub max_recipients: Option<u32>,
 }
 
 impl Extensions {
@@ -44,6 +49,13 @@ impl Extensions {
             "STARTTLS" => self.starttls = true,
             "SMTPUTF8" => self.smtputf8 = true,
             "CHUNKING" => self.chunking = true,
+            "AUTH" => words.for_each(|name| self.add_mechanism(name)),
+            // RFC 9422 3: a limit of zero makes no sense.
+            "LIMITS" => {
+                let limit =
+                    |word: &str| word.split_once('=').filter(|(key, _)| *key == "RCPTMAX")?.1.parse().ok();
+                self.max_recipients = words.find_map(limit).filter(|&most: &u32| most > 0);
+            }
             "SIZE" => {
                 self.size = true;
                 // RFC 1870 3: zero is no limit.
@@ -51,5 +63,10 @@ impl Extensions {
             }
             _ => {}
         }
+    }
+
+    fn add_mechanism(&mut self, name: &str) {
+        let known = |mechanism: &Mechanism| mechanism.as_str().eq_ignore_ascii_case(name);
+        Mechanism::ALL.into_iter().filter(known).for_each(|mechanism| self.auth.add(mechanism));
     }
 }

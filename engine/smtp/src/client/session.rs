@@ -1,27 +1,40 @@
 //! The session: replies in, commands and outcomes out.
 
 use super::transaction::Progress;
-use super::{Action, CannotBegin, Closed, Extensions, Hello, Outcome, Stage, Step, Transaction, Violation};
+use super::{
+    Action, CannotBegin, Closed, Extensions, Hello, Outcome, Stage, Step, Tls, Transaction, Violation,
+};
 use crate::reply::{Parser, Reply};
+use crate::sasl;
 
 /// A client's session.
 #[derive(Debug)]
 pub struct Session {
-    hello: Hello,
-    offered: Extensions,
+    pub(super) hello: Hello,
+    pub(super) offered: Extensions,
     greeting: Option<Reply>,
     state: State,
     parser: Parser,
-    output: Vec<u8>,
+    pub(super) output: Vec<u8>,
+    /// There is TLS.
+    pub(super) secure: bool,
+    /// Replies to chunks that are due before the one that counts.
+    chunks_due: u32,
 }
 
 /// What is awaited.
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     ExpectGreeting,
     ExpectHello {
         extended: bool,
     },
+    /// The reply to STARTTLS.
+    ExpectTls,
+    /// The driver makes TLS.
+    Handshake,
+    /// The reply to AUTH, or to a response.
+    ExpectAuth(Box<sasl::Client>),
     Ready,
     ExpectMail(Flight),
     ExpectRcpt(Flight),
@@ -39,14 +52,14 @@ enum State {
 
 /// A transaction before its data. `piped`: RCPT and DATA are sent already.
 #[derive(Debug)]
-struct Flight {
+pub(super) struct Flight {
     progress: Progress,
     piped: bool,
 }
 
 /// What follows the outcomes.
 #[derive(Debug)]
-enum After {
+pub(super) enum After {
     Ready,
     Reset,
     Closed(Closed),
@@ -56,13 +69,31 @@ impl Session {
     /// A session on a connection that was just made; the peer speaks first.
     pub fn new(hello: Hello) -> Self {
         Self {
+            secure: hello.tls == Tls::Implicit,
             hello,
             offered: Extensions::default(),
             greeting: None,
             state: State::ExpectGreeting,
             parser: Parser::default(),
             output: Vec::new(),
+            chunks_due: 0,
         }
+    }
+
+    /// TLS is made, after [`Action::StartTls`]: what the peer said in clear is forgotten (RFC 3207 4.2).
+    pub fn secured(&mut self) {
+        if let State::Handshake = self.state {
+            self.secure = true;
+            self.offered = Extensions::default();
+            self.parser = Parser::default();
+            self.say_hello("EHLO");
+            self.state = State::ExpectHello { extended: true };
+        }
+    }
+
+    /// Whether the message goes in chunks (RFC 3030).
+    pub fn is_chunked(&self) -> bool {
+        self.offered.chunking && !self.hello.lmtp
     }
 
     /// What the peer offers; nothing before [`Action::Ready`], and after HELO.
@@ -85,6 +116,8 @@ impl Session {
         match &self.state {
             State::ExpectGreeting => Stage::Connect,
             State::ExpectHello { .. } => Stage::Hello,
+            State::ExpectTls | State::Handshake => Stage::StartTls,
+            State::ExpectAuth(_) => Stage::Auth,
             State::ExpectMail(_) => Stage::Mail,
             State::ExpectRcpt(_) => Stage::Rcpt,
             State::ExpectData(_) => Stage::Data,
@@ -98,12 +131,13 @@ impl Session {
     /// Begins a transaction, after [`Action::Ready`]. Errors: nothing was sent and the session stays ready.
     pub fn begin(&mut self, transaction: Transaction) -> Result<(), CannotBegin> {
         self.can_begin(&transaction)?;
-        let progress = Progress::new(transaction);
+        let smtputf8 = transaction.smtputf8 || !is_ascii(&transaction);
+        let progress = Progress::new(Transaction { smtputf8, ..transaction });
         let piped = self.offered.pipelining;
         progress.write_mail(&self.offered, &mut self.output);
         if piped {
             progress.write_all_rcpt(&self.offered, &mut self.output);
-            self.output.extend_from_slice(b"DATA\r\n");
+            self.output.extend_from_slice(if self.is_chunked() { b"" } else { b"DATA\r\n" });
         }
         self.state = State::ExpectMail(Flight { progress, piped });
         Ok(())
@@ -119,7 +153,7 @@ impl Session {
         if transaction.eight_bit && !self.offered.eight_bit {
             return Err(CannotBegin::EightBit);
         }
-        if !is_ascii(transaction) {
+        if (transaction.smtputf8 || !is_ascii(transaction)) && !self.offered.smtputf8 {
             return Err(CannotBegin::NotAscii);
         }
         match (self.offered.size_limit, transaction.size) {
@@ -134,6 +168,12 @@ impl Session {
             State::Sending(progress) => State::ExpectEndOfData(progress),
             other => other,
         };
+    }
+
+    /// The message is written, in so many chunks; the last of them said LAST.
+    pub fn chunks_sent(&mut self, chunks: u32) {
+        self.chunks_due = chunks.saturating_sub(1);
+        self.body_sent();
     }
 
     /// Says QUIT, after [`Action::Ready`]; elsewhere it is ignored.
@@ -169,6 +209,10 @@ impl Session {
             State::Ready if input.is_empty() => {
                 self.state = State::Ready;
                 Step { consumed: 0, action: Action::Ready }
+            }
+            State::Handshake => {
+                self.state = State::Handshake;
+                Step { consumed: 0, action: Action::StartTls }
             }
             state => {
                 self.state = state;
@@ -208,7 +252,10 @@ impl Session {
     fn speaks_too_early(&self, behind: &[u8]) -> bool {
         let Some(first) = behind.first() else { return false };
         match &self.state {
-            State::ExpectGreeting | State::ExpectHello { .. } => true,
+            // CVE-2011-0411: what stands behind the reply to STARTTLS is not the peer's.
+            State::ExpectGreeting | State::ExpectHello { .. } | State::ExpectTls | State::ExpectAuth(_) => {
+                true
+            }
             State::ExpectMail(flight) | State::ExpectRcpt(flight) if flight.piped => false,
             State::ExpectMail(_) | State::ExpectRcpt(_) | State::ExpectData(_) => !b"45".contains(first),
             _ => false,
@@ -244,6 +291,9 @@ impl Session {
         match state {
             State::ExpectGreeting => self.after_greeting(reply),
             State::ExpectHello { extended } => self.after_hello(extended, reply),
+            State::ExpectTls => self.after_starttls(reply),
+            State::Handshake => State::Closed(Closed::Protocol(Violation::UnexpectedData)),
+            State::ExpectAuth(exchange) => self.after_auth(exchange, &reply),
             State::ExpectMail(flight) => self.after_mail(flight, reply),
             State::ExpectRcpt(flight) => self.after_rcpt(flight, reply),
             State::ExpectData(flight) => self.after_data(flight, reply),
@@ -267,14 +317,14 @@ impl Session {
         State::ExpectHello { extended: true }
     }
 
-    fn say_hello(&mut self, verb: &str) {
+    pub(super) fn say_hello(&mut self, verb: &str) {
         self.output.extend_from_slice(format!("{verb} {}\r\n", self.hello.name).as_bytes());
     }
 
     fn after_hello(&mut self, extended: bool, reply: Reply) -> State {
         if reply.is_positive() {
             self.offered = if extended { Extensions::of(&reply) } else { Extensions::default() };
-            return State::Ready;
+            return self.open();
         }
         // RFC 5321 3.2: a server that knows no EHLO is asked by HELO.
         if extended && reply.is_permanent() && !self.hello.lmtp {
@@ -285,7 +335,7 @@ impl Session {
     }
 
     /// RFC 5321 3.1: a client that is refused says QUIT before it closes; nobody waits for the answer.
-    fn refused_session(&mut self, stage: Stage, reply: Reply) -> State {
+    pub(super) fn refused_session(&mut self, stage: Stage, reply: Reply) -> State {
         self.output.extend_from_slice(b"QUIT\r\n");
         State::Closed(match reply.is_intermediate() {
             true => Closed::Protocol(Violation::WrongCode { code: reply.code(), stage }),
@@ -323,6 +373,11 @@ impl Session {
             (true, false) if !flight.progress.any_open() => {
                 State::Finished(flight.progress.finish(Stage::Rcpt), After::Reset)
             }
+            // RFC 3030 4.2: no command comes before the chunks.
+            (true, _) if self.is_chunked() => match flight.progress.any_open() {
+                true => State::Sending(flight.progress),
+                false => State::Finished(flight.progress.finish(Stage::Rcpt), After::Reset),
+            },
             (true, piped) => {
                 self.output.extend_from_slice(if piped { b"" } else { b"DATA\r\n" });
                 State::ExpectData(flight)
@@ -351,6 +406,13 @@ impl Session {
         if reply.is_intermediate() {
             return wrong_code(progress, Stage::EndOfData, &reply);
         }
+        if self.chunks_due > 0 {
+            self.chunks_due -= 1;
+            if !reply.is_positive() {
+                progress.settle(&Outcome::Refused { stage: Stage::EndOfData, reply });
+            }
+            return State::ExpectEndOfData(progress);
+        }
         let outcome = match reply.is_positive() {
             true => Outcome::Accepted(reply),
             false => Outcome::Refused { stage: Stage::EndOfData, reply },
@@ -361,6 +423,10 @@ impl Session {
         }
         match progress.any_open() {
             true => State::ExpectEndOfData(progress),
+            // RFC 3030 2: after a chunk that was refused the peer may still be in the transaction.
+            false if self.is_chunked() && progress.is_refused() => {
+                State::Finished(progress.finish(Stage::EndOfData), After::Reset)
+            }
             false => State::Finished(progress.finish(Stage::EndOfData), After::Ready),
         }
     }

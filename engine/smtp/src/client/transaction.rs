@@ -24,13 +24,16 @@ impl Progress {
     }
 
     pub(super) fn write_mail(&self, offered: &Extensions, out: &mut Vec<u8>) {
-        let Transaction { from, size, eight_bit, ret, envid, .. } = &self.transaction;
+        let Transaction { from, size, eight_bit, ret, envid, smtputf8, .. } = &self.transaction;
         push(out, format_args!("MAIL FROM:{from}"));
         if let Some(size) = size.filter(|_| offered.size) {
             push(out, format_args!(" SIZE={size}"));
         }
         if *eight_bit {
             push(out, format_args!(" BODY=8BITMIME"));
+        }
+        if *smtputf8 {
+            push(out, format_args!(" SMTPUTF8"));
         }
         if let Some(ret) = ret.filter(|_| offered.dsn) {
             push(out, format_args!(" RET={}", ret.as_str()));
@@ -66,6 +69,14 @@ impl Progress {
     /// Whether some recipient is still to get the message.
     pub(super) fn any_open(&self) -> bool {
         self.outcomes.iter().any(Option::is_none)
+    }
+
+    /// Whether the message itself was refused, for somebody.
+    pub(super) fn is_refused(&self) -> bool {
+        let refused = |outcome: &Option<Outcome>| {
+            matches!(outcome, Some(Outcome::Refused { stage: Stage::EndOfData, .. }))
+        };
+        self.outcomes.iter().any(refused)
     }
 
     /// Gives every open recipient the same outcome.

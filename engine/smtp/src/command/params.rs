@@ -1,4 +1,4 @@
-//! The parameters of MAIL and RCPT (RFC 1870, 3461, 4954, 6152).
+//! The parameters of MAIL and RCPT (RFC 1870, 3461, 4954, 6152, 6531).
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,8 @@ pub(super) fn mail(request: &mut MailRequest, text: &str) -> Result<(), CommandE
             "RET" => set(&mut request.ret, ret(value), parameter)?,
             "ENVID" => set(&mut request.envid, xtext(value, MAX_ENVID), parameter)?,
             "AUTH" => set(&mut request.auth, xtext(value, MAX_XTEXT), parameter)?,
+            "SMTPUTF8" if value.is_none() && !request.smtputf8 => request.smtputf8 = true,
+            "SMTPUTF8" => return Err(CommandError::BadParameter(parameter.to_owned())),
             _ => return Err(CommandError::UnknownParameter(parameter.to_owned())),
         }
     }

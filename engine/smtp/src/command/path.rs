@@ -1,5 +1,7 @@
 //! Paths: where one ends, and what is stripped from it (RFC 5321 4.1.2, 4.1.1.3 and appendix C).
 
+use std::borrow::Cow;
+
 use super::CommandError;
 use crate::address::{Address, AddressError, ReversePath};
 
@@ -28,9 +30,6 @@ pub(super) fn split(text: &str) -> Result<(Path<'_>, &str), CommandError> {
         (false, None) => (whole, ""),
         (false, Some(end)) => (Path { inner: &text[..end], text: &text[..end] }, &text[end..]),
     };
-    if !path.text.is_ascii() {
-        return Err(CommandError::NotAscii);
-    }
     match parameters.starts_with([' ', '\t']) || parameters.is_empty() {
         true => Ok((path, parameters)),
         false => Err(whole.fault(AddressError::BadSyntax)),
@@ -64,7 +63,19 @@ pub(super) fn reverse(path: Path<'_>) -> Result<ReversePath, CommandError> {
 /// The forward-path, without its source route.
 pub(super) fn forward(path: Path<'_>) -> Result<Address, CommandError> {
     let mailbox = without_route(path.inner.trim()).map_err(|why| path.fault(why))?;
-    mailbox.parse().map_err(|why| path.fault(why))
+    with_a_labels(mailbox).parse().map_err(|why| path.fault(why))
+}
+
+/// The mailbox with its domain in ASCII (RFC 6531 3.2, RFC 5891 4): names are compared and looked up so. What is no
+/// name stays as it is, and is none.
+fn with_a_labels(mailbox: &str) -> Cow<'_, str> {
+    let Some((local, domain)) = mailbox.rsplit_once('@').filter(|(_, domain)| !domain.is_ascii()) else {
+        return Cow::Borrowed(mailbox);
+    };
+    match idna::domain_to_ascii_strict(domain) {
+        Ok(ascii) => Cow::Owned(format!("{local}@{ascii}")),
+        Err(_) => Cow::Borrowed(mailbox),
+    }
 }
 
 /// RFC 5321 appendix C: `@one,@two:user@host` is taken as `user@host`.

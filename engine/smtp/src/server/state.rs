@@ -3,6 +3,7 @@
 use super::{Offer, words};
 use crate::command::{Command, CommandError, MailRequest, RcptRequest};
 use crate::reply::Reply;
+use crate::sasl::Mechanism;
 
 /// A state that awaits a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(super) enum Expect {
     Rcpt,
     /// A transaction with this many accepted recipients, at least one.
     Data(u32),
+    /// Between the chunks of a message.
+    Chunk(u32),
 }
 
 /// A state in which the driver's answer is due.
@@ -24,7 +27,9 @@ pub(super) enum Due {
     Mail,
     Rcpt { accepted: u32 },
     Data { accepted: u32, crowded: bool },
+    Chunk { accepted: u32, size: u64, last: bool },
     EndOfData,
+    Auth,
     Verify(Expect),
     Expand(Expect),
     Etrn(Expect),
@@ -43,6 +48,12 @@ pub(super) enum Turn {
     Wrong(Expect, Reply),
     /// Answered, and a transaction given up if there was one.
     Dropped(Expect, Reply),
+    /// STARTTLS that may be.
+    StartTls,
+    /// So many octets of a message that nobody awaits, then this answer.
+    Skip(Expect, u64, Reply),
+    /// The next chunk of a message.
+    NextChunk { accepted: u32, size: u64, last: bool },
     /// QUIT.
     Quit,
 }
@@ -56,6 +67,7 @@ pub(super) enum Ask {
     Verify(String),
     Expand(String),
     Etrn(String),
+    Auth { mechanism: Mechanism, initial: Option<Vec<u8>> },
     Data,
 }
 
@@ -76,13 +88,69 @@ impl Expect {
             Command::Verify(who) => Turn::Ask(Due::Verify(self), Ask::Verify(who)),
             Command::Expand(who) => Turn::Ask(Due::Expand(self), Ask::Expand(who)),
             Command::Etrn(what) => self.etrn(what, offer),
+            Command::StartTls => self.starttls(offer),
+            Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, offer),
+            Command::Bdat { size, last } => self.bdat(size, last, offer),
+        }
+    }
+
+    fn starttls(self, offer: &Offer) -> Turn {
+        match self {
+            _ if offer.secure => Turn::Wrong(self, words::TLS_TWICE),
+            _ if !offer.starttls => Turn::Wrong(self, CommandError::NotImplemented("STARTTLS").reply()),
+            Expect::Hello => Turn::Wrong(self, words::HELLO_FIRST),
+            _ => Turn::StartTls,
+        }
+    }
+
+    fn auth(self, mechanism: &str, initial: Option<String>, offer: &Offer) -> Turn {
+        if offer.auth.is_empty() {
+            return Turn::Wrong(self, CommandError::NotImplemented("AUTH").reply());
+        }
+        if offer.usable_auth().is_empty() {
+            return Turn::Wrong(self, words::NEEDS_TLS);
+        }
+        match self {
+            Expect::Hello => return Turn::Wrong(self, words::HELLO_FIRST),
+            Expect::Mail => {}
+            Expect::Rcpt | Expect::Data(_) | Expect::Chunk(_) => {
+                return Turn::Wrong(self, words::AUTH_IN_TRANSACTION);
+            }
+        }
+        let Some(mechanism) = offer.usable_auth().named(mechanism) else {
+            return Turn::Wrong(self, words::no_mechanism(mechanism));
+        };
+        let initial = match initial.as_deref() {
+            None => None,
+            // RFC 4954 4: an initial response of no octets.
+            Some("=") => Some(Vec::new()),
+            Some(text) => match crate::sasl::decode(text) {
+                Some(octets) => Some(octets),
+                None => return Turn::Wrong(self, words::NOT_BASE64),
+            },
+        };
+        Turn::Ask(Due::Auth, Ask::Auth { mechanism, initial })
+    }
+
+    /// RFC 3030 2: the octets follow whatever is answered.
+    fn bdat(self, size: u64, last: bool, offer: &Offer) -> Turn {
+        match self {
+            _ if !offer.chunking => Turn::Wrong(self, CommandError::NotImplemented("BDAT").reply()),
+            Expect::Hello | Expect::Mail => Turn::Skip(self, size, words::NEED_MAIL),
+            Expect::Rcpt => Turn::Skip(self, size, words::NEED_RCPT),
+            Expect::Data(accepted) => Turn::Ask(Due::Chunk { accepted, size, last }, Ask::Data),
+            Expect::Chunk(accepted) => Turn::NextChunk { accepted, size, last },
         }
     }
 
     fn mail(self, request: MailRequest, offer: &Offer) -> Turn {
         match self {
             Expect::Hello => Turn::Wrong(self, words::HELLO_FIRST),
-            Expect::Rcpt | Expect::Data(_) => Turn::Wrong(self, words::SENDER_GIVEN),
+            Expect::Rcpt | Expect::Data(_) | Expect::Chunk(_) => Turn::Wrong(self, words::SENDER_GIVEN),
+            Expect::Mail if offer.needs_auth => Turn::Wrong(self, words::AUTH_REQUIRED),
+            Expect::Mail if request.smtputf8 && !offer.smtputf8 => {
+                Turn::Wrong(self, CommandError::UnknownParameter("SMTPUTF8".to_owned()).reply())
+            }
             Expect::Mail if !offer.dsn && (request.ret.is_some() || request.envid.is_some()) => {
                 Turn::Said(self, words::NO_DSN)
             }
@@ -98,6 +166,7 @@ impl Expect {
             Expect::Hello | Expect::Mail => return Turn::Wrong(self, words::MAIL_FIRST),
             Expect::Rcpt => 0,
             Expect::Data(accepted) => accepted,
+            Expect::Chunk(_) => return Turn::Wrong(self, words::IN_CHUNKS),
         };
         if accepted >= offer.max_recipients {
             return Turn::Beyond(self, words::TOO_MANY_RECIPIENTS);
@@ -113,6 +182,7 @@ impl Expect {
             Expect::Hello | Expect::Mail => Turn::Wrong(self, words::NEED_MAIL),
             Expect::Rcpt => Turn::Wrong(self, words::NEED_RCPT),
             Expect::Data(accepted) => Turn::Ask(Due::Data { accepted, crowded }, Ask::Data),
+            Expect::Chunk(_) => Turn::Wrong(self, words::IN_CHUNKS),
         }
     }
 
@@ -125,7 +195,7 @@ impl Expect {
 
     /// Whether a transaction is open.
     pub(super) fn in_transaction(self) -> bool {
-        matches!(self, Expect::Rcpt | Expect::Data(_))
+        matches!(self, Expect::Rcpt | Expect::Data(_) | Expect::Chunk(_))
     }
 
     fn without_transaction(self) -> Expect {
@@ -142,6 +212,7 @@ impl Expect {
 pub(super) enum Next {
     Expect(Expect),
     Body,
+    Chunk { accepted: u32, size: u64, last: bool },
 }
 
 impl Due {
@@ -153,7 +224,8 @@ impl Due {
             Due::Mail => Expect::Rcpt,
             Due::Rcpt { accepted } => Expect::Data(accepted.saturating_add(1)),
             Due::Data { .. } => return Next::Body,
-            Due::EndOfData => Expect::Mail,
+            Due::Chunk { accepted, size, last } => return Next::Chunk { accepted, size, last },
+            Due::EndOfData | Due::Auth => Expect::Mail,
             Due::Verify(back) | Due::Expand(back) | Due::Etrn(back) => back,
         })
     }
@@ -162,8 +234,10 @@ impl Due {
     pub(super) fn refused(self) -> Expect {
         match self {
             Due::Hello { back, .. } => back,
-            Due::Mail | Due::EndOfData => Expect::Mail,
-            Due::Rcpt { accepted } | Due::Data { accepted, .. } => Expect::of_recipients(accepted),
+            Due::Mail | Due::EndOfData | Due::Auth => Expect::Mail,
+            Due::Rcpt { accepted } | Due::Data { accepted, .. } | Due::Chunk { accepted, .. } => {
+                Expect::of_recipients(accepted)
+            }
             Due::Verify(back) | Due::Expand(back) | Due::Etrn(back) => back,
         }
     }

@@ -21,9 +21,23 @@ pub(super) const TOO_MANY_RECIPIENTS: Reply = Reply::fixed(452, Enhanced(4, 5, 3
 pub(super) const NO_DSN: Reply = Reply::fixed(504, Enhanced(5, 7, 0), "Sorry, we do not allow DSN");
 pub(super) const LONG_COMMAND: Reply = Reply::fixed(500, Enhanced(5, 5, 2), "Command line too long");
 pub(super) const PROTOCOL: Reply = Reply::fixed(554, Enhanced(5, 5, 0), "SMTP protocol error");
+pub(super) const READY_FOR_TLS: Reply = Reply::fixed(220, Enhanced(2, 0, 0), "Ready to start TLS");
+pub(super) const TLS_TWICE: Reply = Reply::fixed(503, Enhanced(5, 5, 0), "TLS already active");
+/// RFC 4954 6.
+pub(super) const NEEDS_TLS: Reply =
+    Reply::fixed(538, Enhanced(5, 7, 11), "Encryption required for authentication: STARTTLS first");
+pub(super) const AUTH_TWICE: Reply = Reply::fixed(503, Enhanced(5, 5, 0), "Already Authenticated");
+pub(super) const AUTH_IN_TRANSACTION: Reply =
+    Reply::fixed(503, Enhanced(5, 5, 0), "AUTH not permitted during a mail transaction");
+pub(super) const AUTH_REQUIRED: Reply = Reply::fixed(530, Enhanced(5, 7, 0), "Authentication required");
+pub(super) const AUTH_ABORTED: Reply = Reply::fixed(501, Enhanced(5, 0, 0), "AUTH aborted");
+pub(super) const NOT_BASE64: Reply = Reply::fixed(501, Enhanced(5, 5, 4), "cannot BASE64 decode");
+pub(super) const IN_CHUNKS: Reply =
+    Reply::fixed(503, Enhanced(5, 5, 1), "A message comes in chunks: BDAT or RSET");
 /// A step while an answer was due: the driver's mistake, not the client's.
 pub(super) const NO_ANSWER: Reply = Reply::fixed(451, Enhanced(4, 3, 0), "Local error in processing");
 
+const AUTHENTICATED: Reply = Reply::fixed(235, Enhanced(2, 0, 0), "OK Authenticated");
 const SENDER_OK: Reply = Reply::fixed(250, Enhanced(2, 1, 0), "Sender ok");
 const RECIPIENT_OK: Reply = Reply::fixed(250, Enhanced(2, 1, 5), "Recipient ok");
 const ACCEPTED: Reply = Reply::fixed(250, Enhanced(2, 0, 0), "Message accepted for delivery");
@@ -46,6 +60,8 @@ pub(super) fn accepted(due: Due, offer: &Offer) -> Reply {
         Due::Rcpt { .. } => RECIPIENT_OK,
         Due::Data { .. } => Reply::new(354, None, "Enter mail, end with \".\" on a line by itself"),
         Due::EndOfData => ACCEPTED,
+        Due::Chunk { size, .. } => chunk(size),
+        Due::Auth => AUTHENTICATED,
         Due::Verify(_) => CANNOT_VERIFY,
         Due::Expand(_) => NO_EXPAND,
         Due::Etrn(_) => QUEUING,
@@ -57,10 +73,33 @@ fn extensions(offer: &Offer) -> Reply {
         "{} Hello, pleased to meet you\nENHANCEDSTATUSCODES\nPIPELINING\n8BITMIME\nSIZE {}",
         offer.hostname, offer.max_size
     );
-    for (offered, keyword) in [(offer.dsn, "\nDSN"), (offer.etrn, "\nETRN"), (true, "\nHELP")] {
-        text.push_str(if offered { keyword } else { "" });
-    }
+    let mut add = |offered: bool, keyword: &str| text.push_str(if offered { keyword } else { "" });
+    add(offer.dsn, "\nDSN");
+    add(offer.etrn, "\nETRN");
+    add(offer.chunking, "\nCHUNKING");
+    add(offer.smtputf8, "\nSMTPUTF8");
+    add(!offer.usable_auth().is_empty(), &auth(offer));
+    add(offer.starttls && !offer.secure, "\nSTARTTLS");
+    add(offer.limits, &format!("\nLIMITS RCPTMAX={}", offer.max_recipients));
+    add(true, "\nHELP");
     Reply::new(250, None, text)
+}
+
+fn auth(offer: &Offer) -> String {
+    offer.usable_auth().iter().fold("\nAUTH".to_owned(), |text, mechanism| text + " " + mechanism.as_str())
+}
+
+pub(super) fn no_mechanism(name: &str) -> Reply {
+    let name: String = name.chars().take(32).collect();
+    Reply::new(504, Some(Enhanced(5, 3, 3)), format!("AUTH mechanism {name} not available"))
+}
+
+pub(super) fn challenge(octets: &[u8]) -> Reply {
+    Reply::new(334, None, crate::sasl::encode(octets))
+}
+
+pub(super) fn chunk(size: u64) -> Reply {
+    Reply::new(250, Some(Enhanced(2, 0, 0)), format!("{size} octets received"))
 }
 
 pub(super) fn size_exceeded(limit: u64) -> Reply {

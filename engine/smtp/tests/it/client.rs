@@ -16,24 +16,29 @@ pub(crate) fn transaction(recipients: &[&str]) -> Transaction {
         eight_bit: false,
         ret: None,
         envid: None,
+        smtputf8: false,
     }
 }
 
 pub(crate) fn session(lmtp: bool) -> Session {
-    Session::new(Hello { name: "c.example".to_owned(), lmtp })
+    Session::new(Hello { lmtp, ..Hello::new("c.example") })
 }
 
 /// What a client said, what became of the recipients, and how it ended.
 #[derive(Default)]
-struct Run {
-    said: String,
-    outcomes: Vec<String>,
-    closed: Option<Closed>,
+pub(crate) struct Run {
+    pub(crate) said: String,
+    pub(crate) outcomes: Vec<String>,
+    pub(crate) closed: Option<Closed>,
 }
 
 /// Plays a server that says `packets` one by one; the client sends one message to two recipients, then quits.
 fn play(lmtp: bool, packets: &[&str]) -> Run {
-    let mut session = session(lmtp);
+    play_as(session(lmtp), packets)
+}
+
+/// The same as another client. TLS is made at once.
+pub(crate) fn play_as(mut session: Session, packets: &[&str]) -> Run {
     let mut run = Run::default();
     let mut packets = packets.iter();
     let mut input = Vec::new();
@@ -52,6 +57,14 @@ fn play(lmtp: bool, packets: &[&str]) -> Run {
             Action::Ready => {
                 begun = true;
                 session.begin(transaction(&["b@mx.example", "c@mx.example"])).unwrap();
+            }
+            Action::StartTls => {
+                run.said += "<TLS>";
+                session.secured();
+            }
+            Action::SendBody if session.is_chunked() => {
+                run.said += "BDAT 3\r\nhelBDAT 4 LAST\r\nlo\r\n";
+                session.chunks_sent(2);
             }
             Action::SendBody => {
                 run.said += &String::from_utf8(stuffed(b"hello\r\n")).unwrap();

@@ -2,10 +2,12 @@
 //!
 //! `C: line` is sent with CRLF (`\r`, `\n`, `\0`, `\\` are escapes, a final `\c` takes the CRLF away); lines on end
 //! go in one packet. `S: line` must come, and nothing else before the next `C:`. `M: n` at the end: so many
-//! messages; `X: why` at the end: the session has closed. `O: name=value` at the begin sets a limit or a flag.
+//! messages; `X: why` at the end: the session has closed. The driver makes TLS at once where STARTTLS was answered, and
+//! knows alice by the password pencil. `O: name=value` at the begin sets a limit or a flag.
 
 use std::path::Path;
 
+use mailstack_smtp::sasl::Mechanism;
 use mailstack_smtp::server::Offer;
 
 use crate::driver::{Server, offer};
@@ -65,11 +67,23 @@ fn unescape(text: &str) -> Vec<u8> {
     (plain + end).into_bytes()
 }
 
+fn mechanism(name: &str) -> Mechanism {
+    Mechanism::ALL.into_iter().find(|mechanism| mechanism.as_str() == name).unwrap()
+}
+
 fn set(offer: Offer, option: &str) -> Offer {
     match option.split_once('=').unwrap() {
         ("max_size", value) => Offer { max_size: value.parse().unwrap(), ..offer },
         ("max_recipients", value) => Offer { max_recipients: value.parse().unwrap(), ..offer },
         ("dsn", value) => Offer { dsn: value.parse().unwrap(), ..offer },
+        ("starttls", value) => Offer { starttls: value.parse().unwrap(), ..offer },
+        ("secure", value) => Offer { secure: value.parse().unwrap(), ..offer },
+        ("auth", names) => Offer { auth: names.split(' ').map(mechanism).collect(), ..offer },
+        ("auth_in_clear", value) => Offer { auth_in_clear: value.parse().unwrap(), ..offer },
+        ("needs_auth", value) => Offer { needs_auth: value.parse().unwrap(), ..offer },
+        ("chunking", value) => Offer { chunking: value.parse().unwrap(), ..offer },
+        ("smtputf8", value) => Offer { smtputf8: value.parse().unwrap(), ..offer },
+        ("limits", value) => Offer { limits: value.parse().unwrap(), ..offer },
         ("local", value) => Offer { local: value.parse().unwrap(), ..offer },
         (name, _) => panic!("no option {name}"),
     }

@@ -1,8 +1,11 @@
 //! A driver of the server's session with a policy of a few names.
 
+use std::num::NonZeroU32;
+
 use mailstack_smtp::address::Address;
 use mailstack_smtp::data::Fault;
 use mailstack_smtp::reply::{Enhanced, Reply};
+use mailstack_smtp::sasl::{Exchange, Progress, Verifier};
 use mailstack_smtp::server::{Action, Answer, Closing, Offer, Session};
 
 /// What a session came to.
@@ -14,13 +17,23 @@ pub(crate) struct Server {
     pub(crate) aborted: Vec<Fault>,
     pub(crate) closed: Option<Closing>,
     body: Vec<u8>,
+    exchange: Option<Exchange>,
 }
 
 impl Server {
     pub(crate) fn new(offer: Offer) -> Self {
         let (input, output, body) = (Vec::new(), Vec::new(), Vec::new());
         let (messages, aborted) = (Vec::new(), Vec::new());
-        Self { session: Session::new(offer), input, output, messages, aborted, closed: None, body }
+        Self {
+            session: Session::new(offer),
+            input,
+            output,
+            messages,
+            aborted,
+            closed: None,
+            body,
+            exchange: None,
+        }
     }
 
     /// Gives the session a packet and answers what it asks.
@@ -33,6 +46,22 @@ impl Server {
             at += step.consumed;
             let answer = match step.action {
                 Action::NeedInput => break,
+                Action::StartTls => {
+                    assert_eq!(at, input.len(), "input behind STARTTLS");
+                    self.session.secured();
+                    None
+                }
+                Action::Auth { mechanism, initial } => {
+                    let exchange = Exchange::new(mechanism, "nonce".to_owned(), [7; 32]);
+                    let first = exchange.first_challenge().to_vec();
+                    self.exchange = Some(exchange);
+                    Some(initial.map_or(Answer::Challenge(first), |response| self.respond(&response)))
+                }
+                Action::Response(response) => Some(self.respond(&response)),
+                Action::AuthAborted => {
+                    self.exchange = None;
+                    None
+                }
                 Action::Continue | Action::Reset => None,
                 Action::Hello { .. } | Action::DataStart | Action::Expand(_) | Action::Etrn(_) => {
                     Some(Answer::Accept)
@@ -64,6 +93,22 @@ impl Server {
         }
         self.input = input[at..].to_vec();
         self.output.extend(self.session.take_output());
+    }
+
+    /// Alice is known, by the password pencil.
+    fn respond(&mut self, response: &[u8]) -> Answer {
+        let kept = || Verifier::derive("pencil", b"salt", NonZeroU32::new(4096).unwrap());
+        let find = |user: &str| (user == "alice").then(kept);
+        let yes = match self.exchange.as_mut().unwrap().step(response, &find) {
+            Progress::Challenge(challenge) => return Answer::Challenge(challenge),
+            Progress::Check { user, password } => find(&user).is_some_and(|kept| kept.is_of(&password)),
+            Progress::Success { .. } => true,
+            Progress::Failure { .. } | Progress::Malformed => false,
+        };
+        match yes {
+            true => Answer::Accept,
+            false => Reply::fixed(535, Enhanced(5, 7, 8), "authentication failed").into(),
+        }
     }
 
     pub(crate) fn take_output(&mut self) -> String {

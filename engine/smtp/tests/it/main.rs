@@ -7,6 +7,8 @@ mod dialogues;
 #[cfg(test)]
 mod driver;
 #[cfg(test)]
+mod opening;
+#[cfg(test)]
 mod pair;
 #[cfg(test)]
 mod properties;

@@ -6,10 +6,16 @@ use proptest::prelude::*;
 
 use crate::client::{session, transaction};
 use crate::driver::{Server, offer};
+use mailstack_smtp::server::Offer;
 
 /// Sends each message over one connection; the sizes of packets come from `sizes`, again and again.
-fn send(messages: &[Vec<u8>], recipients: &[&str], sizes: &[usize]) -> (Server, Vec<Vec<Outcome>>) {
-    let mut server = Server::new(offer());
+fn send(
+    messages: &[Vec<u8>],
+    recipients: &[&str],
+    sizes: &[usize],
+    chunking: bool,
+) -> (Server, Vec<Vec<Outcome>>) {
+    let mut server = Server::new(Offer { chunking, ..offer() });
     let mut client = session(false);
     let (mut results, mut input) = (Vec::new(), Vec::new());
     let mut sizes = sizes.iter().copied().cycle();
@@ -23,6 +29,16 @@ fn send(messages: &[Vec<u8>], recipients: &[&str], sizes: &[usize]) -> (Server, 
         match step.action {
             Action::Continue | Action::NeedInput => {}
             Action::Done(outcomes) => results.push(outcomes),
+            Action::StartTls => panic!("TLS was never asked for"),
+            Action::SendBody if client.is_chunked() => {
+                let chunks: Vec<&[u8]> = current.chunks(7).collect();
+                for chunk in &chunks {
+                    wire.extend(format!("BDAT {}\r\n", chunk.len()).bytes());
+                    wire.extend(*chunk);
+                }
+                wire.extend(b"BDAT 0 LAST\r\n");
+                client.chunks_sent(chunks.len() as u32 + 1);
+            }
             Action::SendBody => {
                 wire.extend(stuffed(current));
                 client.body_sent();
@@ -51,12 +67,14 @@ fn send(messages: &[Vec<u8>], recipients: &[&str], sizes: &[usize]) -> (Server, 
 fn several_messages_with_partly_refused_recipients_go_over_one_connection() {
     let recipients = ["b@mx.example", "nobody@mx.example", "later@mx.example", "c@mx.example"];
     let messages = [b"one\r\n".to_vec(), Vec::new(), b".two\r\n.\r\n".to_vec()];
-    let (server, results) = send(&messages, &recipients, &[5]);
-    assert_eq!(server.messages, messages);
-    assert_eq!(results.len(), 3);
-    for outcomes in results {
-        let codes: Vec<_> = outcomes.iter().map(code).collect();
-        assert_eq!(codes, [250, 550, 450, 250]);
+    for chunking in [false, true] {
+        let (server, results) = send(&messages, &recipients, &[5], chunking);
+        assert_eq!(server.messages, messages);
+        assert_eq!(results.len(), 3);
+        for outcomes in results {
+            let codes: Vec<_> = outcomes.iter().map(code).collect();
+            assert_eq!(codes, [250, 550, 450, 250]);
+        }
     }
 }
 
@@ -72,8 +90,9 @@ proptest! {
     fn what_is_sent_arrives(
         messages in prop::collection::vec(crate::properties::message(), 1..4),
         sizes in prop::collection::vec(1_usize..40, 1..20),
+        chunking: bool,
     ) {
-        let (server, results) = send(&messages, &["b@mx.example"], &sizes);
+        let (server, results) = send(&messages, &["b@mx.example"], &sizes, chunking);
         prop_assert_eq!(&server.messages, &messages);
         prop_assert!(results.iter().flatten().all(|o| matches!(o, Outcome::Accepted(_))));
     }

@@ -2,6 +2,8 @@
 
 use mailstack_smtp::data::{Fault, Limits, Part, Receiver, stuffed};
 
+use mailstack_smtp::server::Offer;
+
 use crate::driver::{Server, offer};
 
 const OPENING: &[u8] = b"EHLO c.example\r\n";
@@ -49,6 +51,37 @@ fn a_smuggled_end_is_refused_at_every_split() {
                 assert_eq!(server.closed.is_some(), ends, "{form:?} split at {one}");
                 assert_eq!(server.aborted, [fault], "{form:?} split at {one}");
                 assert_eq!(server.take_output(), whole, "{form:?} split at {one}");
+            }
+        }
+    }
+}
+
+/// The end of a chunk is where its length says: no form can move it, and none goes on to a host that reads it.
+#[test]
+fn no_form_in_a_chunk_ends_a_message_or_is_taken() {
+    for (form, ..) in FORMS {
+        let body = [b"Subject: x\r\n\r\ntext", form, BEHIND].concat();
+        for lengths in [vec![body.len()], vec![18, form.len(), BEHIND.len()], vec![19, body.len() - 19]] {
+            let mut octets = b"MAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.example>\r\n".to_vec();
+            let mut rest = &body[..];
+            for (index, length) in lengths.iter().enumerate() {
+                let last = if index + 1 == lengths.len() { " LAST" } else { "" };
+                octets.extend(format!("BDAT {length}{last}\r\n").bytes());
+                octets.extend(&rest[..*length]);
+                rest = &rest[*length..];
+            }
+            octets.extend(b"NOOP\r\n");
+            for one in 0..octets.len() {
+                let mut server = Server::new(Offer { chunking: true, ..offer() });
+                server.packet(OPENING);
+                server.packet(&octets[..one]);
+                server.packet(&octets[one..]);
+                let said = server.take_output();
+                assert_eq!(server.messages, Vec::<Vec<u8>>::new(), "{form:?} split at {one}");
+                assert_eq!(server.aborted.len(), 1, "{form:?} split at {one}: {said}");
+                assert!(said.contains("550 5.6.0 Message refused: "), "{form:?}: {said}");
+                // What came behind was read as octets: the next command is the next command.
+                assert!(said.ends_with("250 2.0.0 OK\r\n") && server.closed.is_none(), "{form:?}: {said}");
             }
         }
     }

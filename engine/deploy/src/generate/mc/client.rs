@@ -24,6 +24,7 @@ pub(super) fn sendmail_mc(model: &Model, client: &NullClient) -> String {
     mc.fixed("confSMTP_LOGIN_MSG", "$j $b");
     mc.message_limits(model);
     mc.queue(model);
+    mc.security(model);
     mc.block("Every connection goes to the mail host, whatever name the rewriting below routes by.");
     let hosts = quote(&host_list(&client.mail_hosts));
     let hosts = hosts.trim_matches(['`', '\'']);
@@ -35,10 +36,12 @@ pub(super) fn sendmail_mc(model: &Model, client: &NullClient) -> String {
     mc.block(
         "Features before nullclient: it calls MAILER. No listener, also if somebody starts it with -bd.",
     );
+    mc.authinfo(model);
     mc.feature("always_add_domain");
     mc.feature("no_default_msa");
     mc.line("DAEMON_OPTIONS(`Name=NoMTA, Addr=127.0.0.1, M=E')dnl");
     mc.block("What mail appears to come from and bare recipients are sent to; never in brackets.");
     mc.feature_with("nullclient", name);
+    mc.mail_hosts_rules(model, &client.mail_hosts);
     mc.0
 }

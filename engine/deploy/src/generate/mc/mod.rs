@@ -6,6 +6,7 @@
 mod client;
 mod mta;
 mod quote;
+pub(super) mod security;
 mod submit;
 
 use mailstack_policy::rules::{HopHost, NextHop};

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use mailstack_policy::rules::Masquerade;
 use mailstack_runtime::MailboxFormat;
 
+use super::security::daemon_kind;
 use super::{Mc, host_list};
 use crate::generate::tables;
 use crate::model::{Model, Mta, Relay};
@@ -19,6 +20,9 @@ pub(super) fn loopback_mc(model: &Model, mta: &Mta) -> String {
     common(&mut mc, model, mta);
     tables(&mut mc, model, mta, None);
     mailers(&mut mc, mta);
+    if let Some(mail_hosts) = &mta.mail_hosts {
+        mc.mail_hosts_rules(model, mail_hosts);
+    }
     mc.0
 }
 
@@ -60,6 +64,7 @@ fn common(mc: &mut Mc, model: &Model, mta: &Mta) {
         mc.relay_port(mail_hosts.port());
     }
     senders(mc, mta);
+    mc.security(model);
     listeners(mc, mta);
 }
 
@@ -109,7 +114,7 @@ fn listeners(mc: &mut Mc, mta: &Mta) {
     mc.block("Where it listens. Without no_default_msa port 587 of every address would be open too.");
     mc.feature("no_default_msa");
     let alone = |at: &&SocketAddr| !taken_by_ipv6(at, mta);
-    mta.listeners.iter().filter(alone).for_each(|at| mc.line(&daemon_options(at)));
+    mta.listeners.iter().filter(alone).for_each(|at| mc.line(&daemon_options(at, mta)));
 }
 
 /// Whether an IPv6 socket takes this address's connections too: on Linux `::` binds IPv4 as well, and a second
@@ -121,19 +126,27 @@ fn taken_by_ipv6(at: &SocketAddr, mta: &Mta) -> bool {
 
 /// One IPv6 address is optional (`M=O`): a host without IPv6 still starts. All of them are not, since they may be
 /// all there is.
-fn daemon_options(at: &SocketAddr) -> String {
+fn daemon_options(at: &SocketAddr, mta: &Mta) -> String {
     let port = at.port();
-    let optional = if at.ip().is_unspecified() { "" } else { ", M=O" };
+    let (name, modifiers) = daemon_kind(mta.listener_kinds.get(at));
+    let optional = match (at.ip().is_unspecified(), modifiers) {
+        (true, modifiers) => modifiers.to_owned(),
+        (false, "") => ", M=O".to_owned(),
+        (false, modifiers) => format!("{modifiers}O"),
+    };
     match at.ip() {
-        IpAddr::V4(v4) => format!("DAEMON_OPTIONS(`Family=inet, Addr={v4}, Port={port}, Name=MTA')dnl"),
+        IpAddr::V4(v4) => {
+            format!("DAEMON_OPTIONS(`Family=inet, Addr={v4}, Port={port}, Name={name}{modifiers}')dnl")
+        }
         IpAddr::V6(v6) => {
-            format!("DAEMON_OPTIONS(`Family=inet6, Addr={v6}, Port={port}, Name=MTA6{optional}')dnl")
+            format!("DAEMON_OPTIONS(`Family=inet6, Addr={v6}, Port={port}, Name={name}6{optional}')dnl")
         }
     }
 }
 
 /// The features that read tables; none is optional (`-o`), which would hide a missing map.
 fn tables(mc: &mut Mc, model: &Model, mta: &Mta, relay: Option<&Relay>) {
+    mc.authinfo(model);
     mc.block("Local mail always carries a domain.");
     mc.feature("always_add_domain");
     if !tables::local_names(model, mta).is_empty() {

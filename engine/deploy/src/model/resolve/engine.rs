@@ -29,6 +29,14 @@ pub(super) fn unhonoured(host: &Host, engine: Engine, faults: &mut Faults) {
     if !matches!(host, Host::Gateway(_)) && limits.connections_per_client.is_some() {
         refuse("limits.connections_per_client", "it counts the connections of a client only as a gateway");
     }
+    if let Host::Gateway(host) = host
+        && host.auth.is_some()
+    {
+        refuse("auth", "its users are in sasldb2, which nothing here makes");
+    }
+    if super::security::has_credentials(host) {
+        refuse("mail_host", "its credentials are in a map of makemap, which nothing here makes");
+    }
     match host {
         Host::Loopback(host) => mailboxes(host.local.mailboxes.as_ref(), refuse),
         Host::Gateway(host) => mailboxes(host.local.mailboxes.as_ref(), refuse),

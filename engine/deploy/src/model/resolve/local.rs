@@ -10,8 +10,9 @@ use mailstack_schema::host::{Local, Masquerade as WrittenMasquerade, OneOrMany};
 use mailstack_schema::spans::{child, element};
 
 use super::common::Common;
+use super::security::mail_hosts;
 use super::virtusers::{Ours, generics, virtuser_loops, virtusers};
-use super::{Faults, cross, mail_hosts, masquerade as client_masquerade};
+use super::{Faults, cross, masquerade as client_masquerade};
 use crate::model::defaults::Defaults;
 use crate::model::fault::FaultKind;
 use crate::model::{ALWAYS_ALIASED, Mta, mailbox_format, parse};
@@ -38,6 +39,7 @@ pub(super) fn resolve(
     let mta = Mta {
         mail_hosts,
         listeners,
+        listener_kinds: BTreeMap::new(),
         masquerade,
         generics: generics(written, envelope, defaults, faults),
         virtual_domains: virtusers.domains.clone(),

@@ -4,16 +4,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mailstack_smtp::client::{Action, CannotBegin, Closed, Hello, Outcome, Session, Stage, Transaction};
+use mailstack_runtime::TlsPolicy;
+use mailstack_smtp::client::{
+    Action, CannotBegin, Closed, Hello, Login, Outcome, Session, Stage, Tls, Transaction,
+};
 use mailstack_smtp::data::Stuffer;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::chunks::Chunker;
 use super::fold::Folder;
+use super::policy::Terms;
 use crate::bounce::Peer;
 use crate::delivery::Body;
+use crate::tls::{Channel, Connector, Stream, TlsFault, Trust};
 
 /// Octets of the body written at once.
 const WRITE: usize = 64 * 1024;
@@ -61,7 +67,9 @@ impl Timeouts {
     fn of(&self, stage: Stage) -> Duration {
         match stage {
             Stage::Connect => self.greeting,
-            Stage::Hello | Stage::Mail | Stage::Rcpt | Stage::Reset => self.command,
+            Stage::Hello | Stage::StartTls | Stage::Auth | Stage::Mail | Stage::Rcpt | Stage::Reset => {
+                self.command
+            }
             Stage::Data => self.data,
             Stage::Body => self.block,
             Stage::EndOfData => self.end_of_data,
@@ -76,8 +84,12 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     /// Transactions so far.
     pub(super) used: u32,
-    stream: TcpStream,
+    stream: Stream,
     session: Session,
+    /// The TLS that there is.
+    channel: Option<Channel>,
+    /// Why there is none, where it was tried.
+    failed: Option<TlsFault>,
     input: Vec<u8>,
     timeouts: Timeouts,
 }
@@ -91,45 +103,119 @@ pub(super) enum NoSession {
     Closed(Closed),
     /// The peer bears our own name.
     Loop,
+    /// TLS was begun, and is not what it must be.
+    NoTls(TlsFault),
+}
+
+/// How a host is opened.
+pub(super) struct Opening<'a> {
+    pub(super) hello: &'a str,
+    /// A peer of this name is ourselves.
+    pub(super) own_name: Option<&'a str>,
+    pub(super) terms: &'a Terms,
+    pub(super) connector: &'a Connector,
+    pub(super) timeouts: Timeouts,
 }
 
 /// What the session asks for that a driver cannot do on its own.
 enum Turn {
     Ready,
+    StartTls,
     SendBody,
     Done(Vec<Outcome>),
     Closed(Closed),
 }
 
 impl Connection {
-    /// Connects, and waits until the peer has answered EHLO. `own_name`: a peer of this name is ourselves.
+    /// Connects, and waits until the peer has answered EHLO, over the TLS and as the user that the terms say. Where
+    /// TLS is only taken if it works, and does not, the peer is asked again without.
     pub(super) async fn open(
         name: String,
         address: SocketAddr,
-        hello: &str,
-        own_name: Option<&str>,
-        timeouts: Timeouts,
+        opening: &Opening<'_>,
     ) -> Result<Box<Self>, NoSession> {
-        let connect = async { flatten(timeout(timeouts.connect, TcpStream::connect(address)).await) };
+        let peer = Peer { name, address };
+        let tls = match opening.terms.policy {
+            TlsPolicy::None => Tls::Never,
+            _ if opening.terms.implicit => Tls::Implicit,
+            TlsPolicy::Opportunistic => Tls::IfOffered,
+            TlsPolicy::Verified => Tls::Required,
+        };
+        match Self::open_with(tls, peer.clone(), opening).await {
+            Err(NoSession::NoTls(fault)) if tls == Tls::IfOffered => {
+                let mut opened = Self::open_with(Tls::Never, peer, opening).await?;
+                opened.failed = Some(fault);
+                Ok(opened)
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_with(tls: Tls, peer: Peer, opening: &Opening<'_>) -> Result<Box<Self>, NoSession> {
+        let timeouts = opening.timeouts;
+        let connect = async { flatten(timeout(timeouts.connect, TcpStream::connect(peer.address)).await) };
         let stream = connect.await.map_err(NoSession::Unreachable)?;
         stream.set_nodelay(true).map_err(NoSession::Unreachable)?;
         let vanished = u32::try_from(timeouts.vanished.as_millis()).unwrap_or(u32::MAX);
         set_tcp_user_timeout(&stream, vanished).map_err(|e| NoSession::Unreachable(e.into()))?;
-        let session = Session::new(Hello { name: hello.to_owned(), lmtp: false });
-        let peer = Peer { name, address };
-        let input = Vec::new();
-        let mut connection = Box::new(Self { peer, used: 0, stream, session, input, timeouts });
-        match connection.turn().await {
-            Turn::Closed(closed) => {
-                connection.flush().await;
-                Err(NoSession::Closed(closed))
-            }
-            _ if own_name.is_some_and(|name| connection.is_greeted_by(name)) => {
-                connection.quit().await;
-                Err(NoSession::Loop)
-            }
-            _ => Ok(connection),
+        let login =
+            opening.terms.credentials.clone().map(|credentials| Login { credentials, nonce: nonce() });
+        let session = Session::new(Hello { tls, login, ..Hello::new(opening.hello) });
+        let (stream, input) = (Stream::Tcp(stream), Vec::new());
+        let mut connection =
+            Box::new(Self { peer, used: 0, stream, session, channel: None, failed: None, input, timeouts });
+        if tls == Tls::Implicit {
+            connection.secure(opening).await.map_err(NoSession::NoTls)?;
         }
+        loop {
+            match connection.turn().await {
+                Turn::StartTls => {
+                    connection.secure(opening).await.map_err(NoSession::NoTls)?;
+                    connection.session.secured();
+                }
+                Turn::Closed(closed) => {
+                    connection.flush().await;
+                    return Err(NoSession::Closed(closed));
+                }
+                _ if opening.own_name.is_some_and(|name| connection.is_greeted_by(name)) => {
+                    connection.quit().await;
+                    return Err(NoSession::Loop);
+                }
+                _ => return Ok(connection),
+            }
+        }
+    }
+
+    /// Makes TLS. What came in clear is thrown away.
+    async fn secure(&mut self, opening: &Opening<'_>) -> Result<(), TlsFault> {
+        self.flush().await;
+        self.input.clear();
+        let trust = match opening.terms.policy {
+            TlsPolicy::Verified => Trust::Verified,
+            TlsPolicy::None | TlsPolicy::Opportunistic => Trust::Anybody,
+        };
+        let stream = self.stream.take_tcp().map_err(TlsFault::Failed)?;
+        let connect = opening.connector.connect(stream, &opening.terms.name, trust);
+        let timed_out = |_| Err(TlsFault::Failed(io::ErrorKind::TimedOut.into()));
+        self.stream = timeout(self.timeouts.greeting, connect).await.unwrap_or_else(timed_out)?;
+        self.channel = self.stream.channel(trust == Trust::Verified);
+        Ok(())
+    }
+
+    /// The TLS that there is.
+    pub(super) fn channel(&self) -> Option<&Channel> {
+        self.channel.as_ref()
+    }
+
+    /// Why there is no TLS, where it was tried.
+    pub(super) fn failed(&self) -> Option<&TlsFault> {
+        self.failed.as_ref()
+    }
+
+    /// The most recipients of one transaction, where the peer says so (RFC 9422).
+    pub(super) fn max_recipients(&self) -> usize {
+        let most = self.session.offered().max_recipients;
+        most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
     }
 
     fn is_greeted_by(&self, name: &str) -> bool {
@@ -154,11 +240,15 @@ impl Connection {
         loop {
             match self.turn().await {
                 Turn::Done(outcomes) => return Ok(outcomes),
+                Turn::SendBody if self.session.is_chunked() => match self.write_chunks(body).await {
+                    Ok(chunks) => self.session.chunks_sent(chunks),
+                    Err(_) => self.hear_why().await,
+                },
                 Turn::SendBody => match self.write_body(body).await {
                     Ok(()) => self.session.body_sent(),
                     Err(_) => self.hear_why().await,
                 },
-                Turn::Ready | Turn::Closed(_) => {
+                Turn::Ready | Turn::StartTls | Turn::Closed(_) => {
                     return Ok(vec![Outcome::NoAnswer { stage: Stage::Mail }; count]);
                 }
             }
@@ -196,6 +286,7 @@ impl Connection {
                 Action::NeedInput => self.exchange().await,
                 Action::Ready => return Turn::Ready,
                 Action::SendBody => return Turn::SendBody,
+                Action::StartTls => return Turn::StartTls,
                 Action::Done(outcomes) => return Turn::Done(outcomes),
                 Action::Closed(closed) => return Turn::Closed(closed),
             }
@@ -212,8 +303,8 @@ impl Connection {
 
     async fn flush(&mut self) {
         let output = self.session.take_output();
-        let written = timeout(self.timeouts.block, self.stream.write_all(&output)).await;
-        if flatten(written).is_err() && self.read(self.timeouts.quit).await.is_err() {
+        let written = self.write(&output).await;
+        if written.is_err() && self.read(self.timeouts.quit).await.is_err() {
             self.session.lost();
         }
     }
@@ -261,8 +352,33 @@ impl Connection {
         for piece in octets.chunks(WRITE) {
             flatten(timeout(self.timeouts.block, self.stream.write_all(piece)).await)?;
         }
-        Ok(())
+        flatten(timeout(self.timeouts.block, self.stream.flush()).await)
     }
+
+    /// Writes the message in chunks, and says how many (RFC 3030).
+    async fn write_chunks(&mut self, body: &mut impl Body) -> io::Result<u32> {
+        let mut out = self.session.take_output();
+        let (mut chunker, mut folder) = (Chunker::default(), Folder::default());
+        while let Some(octets) = body.chunk().await? {
+            chunker.push(&folder.fold(&octets));
+            if chunker.len() >= WRITE {
+                chunker.chunk(&mut out);
+                self.write(&out).await?;
+                out.clear();
+            }
+        }
+        let chunks = chunker.finish(&mut out);
+        self.write(&out).await?;
+        Ok(chunks)
+    }
+}
+
+/// What a server cannot know in advance.
+fn nonce() -> String {
+    let mut octets = [0; 18];
+    // A SCRAM exchange with a known nonce can at worst be played again to the server that it came from, over TLS.
+    let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut octets);
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn flatten<T>(result: Result<io::Result<T>, tokio::time::error::Elapsed>) -> io::Result<T> {

@@ -3,8 +3,10 @@
 //! Owns: the connections, the order in which hosts and addresses are tried, and what an attempt means. May use TCP
 //! and the resolver. Must not know the queue's schedule nor a mailbox.
 
+mod chunks;
 mod connection;
 mod fold;
+mod policy;
 mod pool;
 mod verdict;
 
@@ -14,15 +16,18 @@ use mailstack_policy::DomainName;
 use mailstack_policy::rules::{HopHost, NextHop};
 use mailstack_runtime::{Config, Role};
 use mailstack_smtp::client::{CannotBegin, Outcome, Stage, Transaction};
-use mailstack_smtp::command::RcptRequest;
 
-use self::connection::Connection;
+use self::connection::{Connection, Opening};
+use self::policy::Policies;
 use self::pool::Pool;
 use self::verdict::{Judged, judge, no_session};
 use super::Body;
 use crate::bounce::{Cause, Peer};
 use crate::dns::{Dns, NoRoute};
+use crate::event::{Event, Events};
 use crate::queue::Destination;
+use crate::secrets::Secrets;
+use crate::tls::Connector;
 
 pub use connection::Timeouts;
 pub use verdict::Verdict;
@@ -45,10 +50,20 @@ pub struct Remote {
     pub checks_loops: bool,
     /// How long a peer is waited for.
     pub timeouts: Timeouts,
+    /// Who is told of TLS.
+    pub events: Option<Events>,
+    policies: Policies,
+    connector: Connector,
     pool: Pool,
 }
 
-/// A host to try, by name or by address.
+/// A host to try, and the hop that it is a host of.
+struct Host {
+    target: Target,
+    hop: Option<NextHop>,
+}
+
+/// By name or by address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Target {
     Name(DomainName, u16),
@@ -61,6 +76,8 @@ struct Attempt {
     verdicts: Vec<Option<Verdict>>,
     /// What the hosts said that had no final word.
     waits: Vec<Option<Cause>>,
+    /// Whom they were last given to: nobody is asked for a recipient twice in a row.
+    asked: Vec<Option<SocketAddr>>,
     /// The last fault that concerned nobody in particular.
     last: Option<Cause>,
     /// Some host had a session for us.
@@ -80,6 +97,9 @@ impl Remote {
             own_names: Vec::new(),
             checks_loops: true,
             timeouts: Timeouts::default(),
+            events: None,
+            policies: Policies::default(),
+            connector: Connector::default(),
             pool: Pool::default(),
         }
     }
@@ -89,6 +109,13 @@ impl Remote {
     pub fn heed(&mut self, config: &Config) {
         self.own_names = config.rules.local_domains.iter().cloned().collect();
         self.checks_loops = config.role != Role::Msp;
+        self.policies.tls = config.tls.clone();
+    }
+
+    /// Takes over what is believed of other hosts' certificates, and what is shown to them.
+    pub fn trust(&mut self, secrets: &Secrets) {
+        self.connector = secrets.connector.clone();
+        self.policies.credentials = secrets.credentials.clone();
     }
 
     /// Tries the recipients of `transaction` at the destination, which is not [`Destination::Local`]. Returns what
@@ -118,14 +145,14 @@ impl Remote {
 
     async fn try_all<B: Body>(
         &self,
-        targets: &[Target],
+        targets: &[Host],
         destination: &Destination,
         attempt: &mut Attempt,
         body: &(dyn Fn() -> B + Sync),
     ) {
         let mut left = MAX_ADDRESSES;
-        for target in targets {
-            let addresses = match self.addresses(target).await {
+        for host in targets {
+            let addresses = match self.addresses(&host.target).await {
                 Ok(addresses) => addresses,
                 Err(fault) => {
                     attempt.last = Some(Cause::here(fault.status(), fault.to_string()).with_class('4'));
@@ -141,7 +168,7 @@ impl Remote {
                     continue;
                 }
                 left -= 1;
-                self.try_one(target, address, destination, attempt, body).await;
+                self.try_one(host, address, destination, attempt, body).await;
             }
         }
         if attempt.missing == targets.len() && matches!(destination, Destination::Mx(_)) {
@@ -151,24 +178,40 @@ impl Remote {
 
     async fn try_one<B: Body>(
         &self,
-        target: &Target,
+        host: &Host,
         address: SocketAddr,
         destination: &Destination,
         attempt: &mut Attempt,
         body: &(dyn Fn() -> B + Sync),
     ) {
-        let name = match target {
+        let name = match &host.target {
             Target::Name(name, _) => name.to_string(),
             Target::Address(address, _) => address.to_string(),
         };
         let peer = Peer { name: name.clone(), address };
         let own_name = Some(self.hostname.as_str()).filter(|_| self.checks_loops);
-        match Connection::open(name, address, self.hostname.as_str(), own_name, self.timeouts).await {
-            Ok(connection) => self.send(connection, destination, attempt, body).await,
+        let terms = self.policies.of(destination, host.hop.as_ref(), &host.target);
+        let (hello, connector, timeouts) = (self.hostname.as_str(), &self.connector, self.timeouts);
+        let opening = Opening { hello, own_name, terms: &terms, connector, timeouts };
+        match Connection::open(name, address, &opening).await {
+            Ok(connection) => {
+                self.tell(&connection);
+                self.send(connection, destination, attempt, body).await;
+            }
             Err(fault) => match no_session(fault, peer.clone()) {
                 Some(cause) => attempt.last = Some(cause),
                 None => attempt.end(&looped(peer)),
             },
+        }
+    }
+
+    fn tell(&self, connection: &Connection) {
+        if let (Some(events), Some(fault)) = (&self.events, connection.failed()) {
+            events.warn(format!("{}: in clear, for there is no TLS: {fault}", connection.peer));
+        }
+        if let (Some(events), Some(channel)) = (&self.events, connection.channel()) {
+            let (peer, channel) = (connection.peer.to_string(), channel.clone());
+            events.emit(Event::Secured { server: false, peer, channel });
         }
     }
 
@@ -181,36 +224,56 @@ impl Remote {
         body: &(dyn Fn() -> B + Sync),
     ) {
         let is_reused = connection.used > 0;
-        let (open, transaction) = attempt.open();
-        match connection.send(transaction, &mut body()).await {
-            // The peer closed it while it waited: that says nothing.
-            Ok(outcomes) if is_reused && outcomes.iter().all(is_stale) => return,
-            Ok(outcomes) => attempt.record(&open, outcomes, &connection),
-            Err(fault) => attempt.end(&cannot_begin(fault, connection.peer.clone())),
+        let mut begun = false;
+        loop {
+            let (open, transaction) = attempt.open(connection.max_recipients(), &connection.peer);
+            if open.is_empty() {
+                break;
+            }
+            match connection.send(transaction, &mut body()).await {
+                // The peer closed it while it waited: that says nothing.
+                Ok(outcomes) if is_reused && !begun && outcomes.iter().all(is_stale) => {
+                    open.iter().for_each(|&at| attempt.asked[at] = None);
+                    return;
+                }
+                Ok(outcomes) => attempt.record(&open, outcomes, &connection),
+                Err(fault) => {
+                    attempt.end_open(&open, &cannot_begin(fault, connection.peer.clone()));
+                }
+            }
+            begun = true;
+            if !connection.is_ready().await {
+                return;
+            }
         }
         if connection.is_ready().await {
             self.pool.put(destination.clone(), connection).await;
         }
     }
 
-    async fn targets(&self, destination: &Destination, random: u64) -> Result<Vec<Target>, NoRoute> {
+    async fn targets(&self, destination: &Destination, random: u64) -> Result<Vec<Host>, NoRoute> {
+        let alone = |target| Host { target, hop: None };
         match destination {
-            Destination::Mx(domain) => self.exchangers(domain, SMTP, random).await,
-            Destination::Literal(address) => Ok(vec![Target::Address(*address, SMTP)]),
+            Destination::Mx(domain) => {
+                let targets = self.exchangers(domain, SMTP, random).await?;
+                Ok(targets.into_iter().map(alone).collect())
+            }
+            Destination::Literal(address) => Ok(vec![alone(Target::Address(*address, SMTP))]),
             Destination::Hops(hops) => self.hops(hops, random).await,
             Destination::Local | Destination::Nowhere => Ok(Vec::new()),
         }
     }
 
     /// All hosts of all hops. A fault counts only where no hop has a host.
-    async fn hops(&self, hops: &[NextHop], random: u64) -> Result<Vec<Target>, NoRoute> {
+    async fn hops(&self, hops: &[NextHop], random: u64) -> Result<Vec<Host>, NoRoute> {
         let (mut targets, mut fault) = (Vec::new(), None);
         for hop in hops {
+            let of_hop = |target| Host { target, hop: Some(hop.clone()) };
             match &hop.host {
-                HopHost::Address(address) => targets.push(Target::Address(*address, hop.port)),
-                HopHost::Host(name) => targets.push(Target::Name(name.clone(), hop.port)),
+                HopHost::Address(address) => targets.push(of_hop(Target::Address(*address, hop.port))),
+                HopHost::Host(name) => targets.push(of_hop(Target::Name(name.clone(), hop.port))),
                 HopHost::Mx(domain) => match self.exchangers(domain, hop.port, random).await {
-                    Ok(found) => targets.extend(found),
+                    Ok(found) => targets.extend(found.into_iter().map(of_hop)),
                     Err(error) => fault = Some(error),
                 },
             }
@@ -256,16 +319,13 @@ fn looped(peer: Peer) -> Verdict {
 fn cannot_begin(fault: CannotBegin, peer: Peer) -> Verdict {
     match fault {
         CannotBegin::TooLarge { .. } => Verdict::Failed(Cause::connection("5.3.4", peer, fault.to_string())),
-        CannotBegin::NotAscii => Verdict::Failed(not_ascii()),
+        // RFC 6531 3.5
+        CannotBegin::NotAscii => Verdict::Failed(Cause::connection("5.6.7", peer, fault.to_string())),
         CannotBegin::EightBit | CannotBegin::NoRecipients | CannotBegin::NotReady => {
             let cause = Cause::connection("4.3.0", peer, fault.to_string());
             Verdict::Deferred { cause, unreachable: false }
         }
     }
-}
-
-fn not_ascii() -> Cause {
-    Cause::here("5.6.7", "addresses beyond ASCII cannot be sent to") // RFC 6531 3.5
 }
 
 /// A mail host that is not there is a fault of this host's configuration: the mail waits until it is corrected.
@@ -281,17 +341,12 @@ fn no_route(destination: &Destination, fault: &NoRoute) -> Verdict {
 impl Attempt {
     fn new(transaction: Transaction) -> Self {
         let count = transaction.recipients.len();
-        let sender_is_ascii = transaction.from.to_string().is_ascii();
-        // One recipient of this kind must not keep the others from being sent to.
-        let verdict = |recipient: &RcptRequest| {
-            let is_sendable = sender_is_ascii && recipient.to.to_string().is_ascii();
-            (!is_sendable).then(|| Verdict::Failed(not_ascii()))
-        };
-        let verdicts = transaction.recipients.iter().map(verdict).collect();
+        let verdicts = vec![None; count];
         Self {
             transaction,
             verdicts,
             waits: vec![None; count],
+            asked: vec![None; count],
             last: None,
             talked: false,
             missing: 0,
@@ -303,11 +358,25 @@ impl Attempt {
         self.verdicts.iter().any(Option::is_none)
     }
 
-    /// The places of the recipients without a verdict, and a transaction of them alone.
-    fn open(&self) -> (Vec<usize>, Transaction) {
-        let open: Vec<usize> = (0..self.verdicts.len()).filter(|&at| self.verdicts[at].is_none()).collect();
+    /// The places of the recipients without a verdict that this host was not asked for, at most so many, and a
+    /// transaction of them alone. One of a message that is beyond ASCII, or goes to such an address, must not keep the
+    /// others from being sent to: it goes alone.
+    fn open(&mut self, most: usize, peer: &Peer) -> (Vec<usize>, Transaction) {
+        let is_open = |at: &usize| self.verdicts[*at].is_none() && self.asked[*at] != Some(peer.address);
+        let mut open: Vec<usize> = (0..self.verdicts.len()).filter(is_open).collect();
+        let is_ascii = |at: &usize| self.transaction.recipients[*at].to.local().is_ascii();
+        if let Some(first) = open.first().map(&is_ascii) {
+            open.retain(|at| is_ascii(at) == first);
+        }
+        open.truncate(most.max(1));
+        open.iter().for_each(|&at| self.asked[at] = Some(peer.address));
         let recipients = open.iter().map(|&at| self.transaction.recipients[at].clone()).collect();
         (open, Transaction { recipients, ..self.transaction.clone() })
+    }
+
+    /// The same verdict for these.
+    fn end_open(&mut self, open: &[usize], verdict: &Verdict) {
+        open.iter().for_each(|&at| self.verdicts[at] = Some(verdict.clone()));
     }
 
     fn record(&mut self, open: &[usize], outcomes: Vec<Outcome>, connection: &Connection) {

@@ -75,6 +75,13 @@ fn deferred(cause: Cause) -> Verdict {
 pub(super) fn no_session(fault: NoSession, peer: Peer) -> Option<Cause> {
     match fault {
         NoSession::Loop => None,
+        // The mail waits: what is not verified is spoken to in no other way.
+        NoSession::NoTls(fault) => Some(Cause::connection("4.7.5", peer, fault.to_string())),
+        NoSession::Closed(Closed::NoTls) => {
+            let text = "TLS is required, and the host does not offer it";
+            Some(Cause::connection("4.7.4", peer, text))
+        }
+        NoSession::Closed(Closed::NoAuth(why)) => Some(Cause::connection("4.7.0", peer, why.to_string())),
         NoSession::Unreachable(error) => {
             let text = match error.kind() {
                 std::io::ErrorKind::TimedOut => "connection timed out".to_owned(),

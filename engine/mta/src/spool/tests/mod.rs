@@ -28,6 +28,7 @@ pub fn envelope(recipients: u32) -> Envelope {
         arrived: Timestamp(1_000_000),
         origin: Origin::Local { uid: 1000 },
         eight_bit: false,
+        smtputf8: false,
         ret: None,
         envid: None,
     }

@@ -43,6 +43,9 @@ pub struct EnvelopeFile {
     /// Whether its body may have octets over 127 (`BODY=8BITMIME`).
     #[serde(default)]
     pub eight_bit: bool,
+    /// Whether the header is beyond ASCII by SMTPUTF8 (RFC 6531).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub smtputf8: bool,
     /// `RET` of RFC 3461.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ret: Option<String>,
@@ -140,6 +143,7 @@ impl EnvelopeFile {
             arrived: written(envelope.arrived),
             sender: envelope.sender,
             eight_bit: envelope.eight_bit,
+            smtputf8: envelope.smtputf8,
             ret: envelope.ret.map(|ret| ret.as_str().to_owned()),
             envid: envelope.envid,
             origin: match envelope.origin {
@@ -175,6 +179,7 @@ impl EnvelopeFile {
                 OriginFile::Bounce {} => Origin::Bounce,
             },
             eight_bit: self.eight_bit,
+            smtputf8: self.smtputf8,
             ret: self.ret.as_deref().map(ret).transpose()?,
             envid: self.envid.clone(),
         };

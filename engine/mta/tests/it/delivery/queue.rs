@@ -36,7 +36,7 @@ fn lists() -> BTreeMap<String, Vec<AliasTarget>> {
     ])
 }
 
-fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
+pub(super) fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
     let rules = Rules {
         qualify: Qualify::OwnHost,
         local_mailboxes: has_mailboxes,
@@ -57,6 +57,9 @@ fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
         role: Role::Gateway,
         hostname: Some(NAME.parse().unwrap()),
         sendmail: None,
+        listener_kinds: Default::default(),
+        tls: Default::default(),
+        auth: None,
         listeners: BTreeSet::new(),
         paths: Paths {
             spool: path("spool"),
@@ -171,6 +174,7 @@ fn envelope(sender: &str, recipients: Vec<Recipient>) -> Envelope {
         arrived: now(),
         origin: Origin::Local { uid: 1000 },
         eight_bit: false,
+        smtputf8: false,
         ret: None,
         envid: None,
     }

@@ -12,9 +12,9 @@ use mailstack_smtp::command::RcptRequest;
 use super::names;
 use super::sink::{At, Plan, Sink, Taken};
 
-const MESSAGE: &[u8] = b"Subject: hi\r\n\r\n.dot\r\nend\r\n";
+pub(super) const MESSAGE: &[u8] = b"Subject: hi\r\n\r\n.dot\r\nend\r\n";
 
-fn remote() -> Remote {
+pub(super) fn remote() -> Remote {
     let short = Duration::from_secs(5);
     let timeouts = Timeouts {
         connect: short,
@@ -31,11 +31,11 @@ fn remote() -> Remote {
     remote
 }
 
-fn hop(address: SocketAddr) -> NextHop {
+pub(super) fn hop(address: SocketAddr) -> NextHop {
     NextHop { host: HopHost::Address(address.ip()), port: address.port() }
 }
 
-fn to(sinks: &[&Sink]) -> Destination {
+pub(super) fn to(sinks: &[&Sink]) -> Destination {
     Destination::Hops(sinks.iter().map(|sink| hop(sink.address)).collect())
 }
 
@@ -44,24 +44,25 @@ async fn nobody() -> NextHop {
     hop(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap())
 }
 
-fn transaction(recipients: &[&str]) -> Transaction {
+pub(super) fn transaction(recipients: &[&str]) -> Transaction {
     Transaction {
         from: "a@corp.example".to_owned().try_into().unwrap(),
         recipients: recipients.iter().map(|to| RcptRequest::new(to.parse().unwrap())).collect(),
         size: Some(MESSAGE.len() as u64),
         eight_bit: false,
+        smtputf8: false,
         ret: None,
         envid: None,
     }
 }
 
-async fn send(remote: &Remote, destination: &Destination, recipients: &[&str]) -> Vec<String> {
+pub(super) async fn send(remote: &Remote, destination: &Destination, recipients: &[&str]) -> Vec<String> {
     let verdicts = remote.deliver(destination, transaction(recipients), &|| MESSAGE, 7).await;
     verdicts.iter().map(words).collect()
 }
 
 /// Without port numbers, which differ from run to run.
-fn words(verdict: &Verdict) -> String {
+pub(super) fn words(verdict: &Verdict) -> String {
     let text = match verdict {
         Verdict::Taken { reply, .. } => format!("taken: {reply}"),
         Verdict::Failed(cause) => format!("failed {}: {cause}", cause.status),
@@ -180,7 +181,9 @@ async fn what_cannot_be_sent_fails_before() {
     assert!(verdicts[0].starts_with("failed 5.3.4"), "{verdicts:?}");
     let good = Sink::start(Plan::default()).await;
     let verdicts = send(&remote(), &to(&[&good]), &["\u{e9}@x.example", "x@x.example"]).await;
-    assert_eq!(verdicts[0], "failed 5.6.7: addresses beyond ASCII cannot be sent to");
+    let wanted =
+        "failed 5.6.7: 127.0.0.1[127.0.0.1]: the message needs SMTPUTF8 and the peer does not offer it";
+    assert_eq!(verdicts[0], wanted);
     assert_eq!(verdicts[1], "taken: 250 2.0.0 taken");
 }
 
@@ -219,6 +222,34 @@ async fn domains_without_a_way() {
     let host = NextHop { host: HopHost::Host("no.example".parse().unwrap()), port: 25 };
     let verdicts = send(&remote, &Destination::Hops(vec![host]), &["x@x.example"]).await;
     assert!(verdicts[0].starts_with("deferred 4.1.2 unreachable=true"), "{verdicts:?}");
+}
+
+#[tokio::test]
+async fn extensions_are_used_where_they_are_offered() {
+    let plan = Plan { chunking: true, smtputf8: true, recipients: 2, ..Plan::default() };
+    let sink = Sink::start(plan).await;
+    let recipients = ["a@x.example", "\u{e9}@x.example", "b@x.example", "c@x.example"];
+    let verdicts = send(&remote(), &to(&[&sink]), &recipients).await;
+    assert_eq!(verdicts, ["taken: 250 2.0.0 taken"; 4]);
+    // Two at most at once, and who is beyond ASCII alone.
+    let wanted =
+        [taken(&["a@x.example", "b@x.example"]), taken(&["\u{e9}@x.example"]), taken(&["c@x.example"])];
+    let mut got = sink.taken();
+    got.sort_by(|a, b| a.to.cmp(&b.to));
+    assert_eq!(got, [wanted[0].clone(), wanted[2].clone(), wanted[1].clone()]);
+    assert_eq!(sink.connections(), 1);
+    assert!(sink.seen.lock().unwrap().clear.contains("BDAT "));
+}
+
+#[tokio::test]
+async fn a_large_message_goes_in_chunks() {
+    let sink = Sink::start(Plan { chunking: true, ..Plan::default() }).await;
+    let large = [b"Subject: x\r\n\r\n".to_vec(), b".line of some length\r\n".repeat(100_000)].concat();
+    let body: &[u8] = large.leak();
+    let request = Transaction { size: Some(body.len() as u64), ..transaction(&["x@x.example"]) };
+    let verdicts = remote().deliver(&to(&[&sink]), request, &|| body, 7).await;
+    assert_eq!(words(&verdicts[0]), "taken: 250 2.0.0 taken");
+    assert_eq!(sink.taken()[0].octets, body);
 }
 
 #[tokio::test]

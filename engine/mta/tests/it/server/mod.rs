@@ -1,5 +1,5 @@
 //! The server against real sockets and a real spool.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what a test cannot set up fails it")]
+#![expect(clippy::expect_used, reason = "what a test cannot set up fails it")]
 
 mod attacks;
 mod daemon;
@@ -7,6 +7,7 @@ mod drop_directory;
 mod local;
 mod network;
 mod slow;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,9 +19,10 @@ use mailstack_mta::event::{Event, Events, Log};
 use mailstack_mta::host::{Root, unix};
 use mailstack_mta::message::Envelope;
 use mailstack_mta::queue::{Destination, Dispatcher, Queue};
+use mailstack_mta::secrets::Secrets;
 use mailstack_mta::server::{Parts, Server, Sockets};
 use mailstack_policy::{Here, route_target};
-use mailstack_runtime::Config;
+use mailstack_runtime::{Config, ListenerKind};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -126,12 +128,18 @@ impl World {
     }
 
     async fn start_in(root: Root, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(root, ListenerKind::Smtp, change).await
+    }
+
+    /// With a listener of this kind.
+    async fn start_at(root: Root, kind: ListenerKind, change: impl FnOnce(&mut Config)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let mut config = config();
+        config.listener_kinds.insert(address, kind);
         change(&mut config);
         let config = Arc::new(config);
         let (queue, dispatcher) = open_queue(&config, &root);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let submission = unix::bind(&root.path(&config.paths.submission_socket), 0o666).unwrap();
         submission.set_nonblocking(true).unwrap();
         let submission = Some(UnixListener::from_std(submission).unwrap());
@@ -143,6 +151,7 @@ impl World {
             hostname: config.hostname.clone().unwrap(),
             addresses: Vec::new(),
             dns: Dns::open(&root).unwrap(),
+            secrets: Secrets::read(&root, &config, "mailstack").unwrap(),
             queue: queue.clone(),
             events,
         };
