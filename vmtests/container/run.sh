@@ -86,9 +86,8 @@ say "it takes mail for its domain, and relays for no stranger"
 compose stop mailbox >/dev/null 2>&1
 send second
 until_ok "mail waits while the mailbox is down" waits
-before=$(date +%s)
-compose stop --timeout 30 gateway >/dev/null 2>&1
-[ $(($(date +%s) - before)) -lt 20 ] || fail "SIGTERM does not end it"
+# An attempt under way has 20 s to come to its end; one that is killed ends with 137.
+compose stop --timeout 40 gateway >/dev/null 2>&1
 [ "$(docker inspect --format '{{.State.ExitCode}}' "$(docker ps --all --quiet --filter "name=${project}.gateway")")" = 0 ] ||
     fail "it does not end with 0"
 say "SIGTERM ends it, with 0"
