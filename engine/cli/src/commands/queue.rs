@@ -131,9 +131,9 @@ fn of_sendmail(
     super::print(&table(&lines))
 }
 
-/// A message that was tried a moment ago is tried too, and, with -v alone, a host that was not reached then (op.txt,
-/// HostStatusDirectory).
-const NOW: [&str; 4] = ["-O", "MinQueueAge=0", "-v", "-qf"];
+/// A message that was tried a moment ago is tried too: without both ages it waits as long again as it is old. With -v,
+/// and not without, so is a host that was not reached then (op.txt, HostStatusDirectory).
+const NOW: [&str; 6] = ["-O", "MinQueueAge=0", "-O", "MaxQueueAge=0", "-v", "-qf"];
 
 /// Runs both queues of the host's Sendmail, to the end.
 fn flush_sendmail(sendmail: &Sendmail) -> Result<Exit, Failure> {
