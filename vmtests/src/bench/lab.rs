@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::cells::Cell;
 use super::peers::{self, Peer};
 use super::usage::Group;
@@ -279,13 +282,21 @@ impl Running {
 
     /// Ends it as a crash does.
     pub fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            // `unshare --kill-child`: the first process of the namespace ends with it, and all others with that.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
+        let first = self.first();
         let deadline = Instant::now() + Duration::from_secs(5);
-        while !self.group.processes(None).is_empty() && Instant::now() < deadline {
+        loop {
+            // With the first process of a process namespace all of it ends. What became another user outlives its
+            // parent in spite of `unshare --kill-child`.
+            let processes: Vec<u32> = self.group.processes(first).into_iter().chain(first).collect();
+            for process in processes.iter().filter_map(|process| i32::try_from(*process).ok()) {
+                let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+            }
+            if let Some(mut process) = self.process.take() {
+                let _ = process.wait();
+            }
+            if self.group.processes(None).is_empty() || Instant::now() > deadline {
+                return;
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
