@@ -292,6 +292,7 @@ impl Running {
                 let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
             }
             if let Some(mut process) = self.process.take() {
+                let _ = process.kill();
                 let _ = process.wait();
             }
             if self.group.processes(None).is_empty() || Instant::now() > deadline {
