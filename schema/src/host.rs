@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::schema::{Document, VERSION};
 
+pub use checks::{Checks, Dnsbl, PrivacyFlag};
 pub use engine::Engine;
 pub use expect::Expectation;
 pub use generics::Generics;
@@ -23,6 +24,7 @@ pub use security::{
     MailHosts, Tls, TlsPolicy,
 };
 
+mod checks;
 pub mod expect;
 mod generics;
 mod security;
@@ -30,6 +32,7 @@ mod security;
 /// How one host takes part in mail: its role, and what the role needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "role", rename_all = "lowercase")]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, read once")]
 pub enum Host {
     /// All mail of the host goes to the mail host; nothing is delivered here and nothing listens (`nullclient`).
     Nullclient(Nullclient),
@@ -247,6 +250,18 @@ pub struct Gateway {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"networks": ["192.168.10.0/24"]}]))]
     pub relay: Option<Relay>,
+    /// Clients (`Connect:`), senders (`From:`), recipients (`To:`), or all of them without a tag, by network, domain, `user@` or `user@domain`: RELAY, OK, REJECT, DISCARD or `ERROR:D.S.N:CODE text`. Sendmail: `/etc/mail/access`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"From:spammer@bad.example": "REJECT", "Connect:203.0.113.0/24": "ERROR:5.7.1:550 not from there"}]))]
+    pub access: Option<BTreeMap<String, String>>,
+    /// Lists of clients whose mail is refused; a list that does not answer refuses nobody. Sendmail: `FEATURE(dnsbl)`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [[{"zone": "bl.dnsbl.example"}]]))]
+    pub dnsbl: Option<Vec<Dnsbl>>,
+    /// What is checked of a client before its mail is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"greet_pause": 5}]))]
+    pub checks: Option<Checks>,
 }
 
 /// The keys of the roles that have mailboxes: loopback and gateway.
@@ -268,6 +283,14 @@ pub struct Local {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"sales@virt.example": "alice@corp.example", "@virt.example": "%1%3@corp.example"}]))]
     pub virtusertable: Option<BTreeMap<String, String>>,
+    /// What stands in the greeting behind the host's name and `ESMTP`; no name nor version of a program. Sendmail: `confSMTP_LOGIN_MSG`. Default: nothing, or Sendmail's date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["mail gateway of corp.example"]))]
+    pub greeting: Option<String>,
+    /// What clients and users are not told, or must do first. Sendmail: `confPRIVACY_FLAGS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["goaway", "noetrn"]]))]
+    pub privacy: Option<Vec<PrivacyFlag>>,
     /// How addresses of this host are made to look. Sendmail: `MASQUERADE_AS`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"domain": "corp.example"}]))]
@@ -385,6 +408,10 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["32KiB"]))]
     pub header_size: Option<Amount>,
+    /// Room that must be left on the queue's file system before a message is taken. Sendmail: `confMIN_FREE_BLOCKS`. Unit: octets, or a text with MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["100MiB"]))]
+    pub free_space: Option<Amount>,
     /// The most `Received` lines: beyond it a message loops. Sendmail: `confMAX_HOP`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000), extend("examples" = [25]))]

@@ -6,6 +6,7 @@ use mailstack_smtp::address::{Address, Domain, DomainName};
 use mailstack_smtp::reply::Enhanced;
 use serde::{Deserialize, Serialize};
 
+use crate::access;
 use crate::rules::{NextHop, Rules};
 use crate::why::{Rule, Why};
 
@@ -78,11 +79,16 @@ pub enum Client {
         /// Its address.
         addr: IpAddr,
     },
+    /// A host that speaks SMTP over TCP and may relay by more than its address: its confirmed name.
+    Trusted {
+        /// Its address.
+        addr: IpAddr,
+    },
 }
 
 impl Client {
-    /// Whether it may send to anywhere: a program of this host, a loopback address, a relay network, an
-    /// authenticated user.
+    /// Whether it may send to anywhere: a program of this host, a loopback address, a relay network, a trusted host,
+    /// an authenticated user.
     pub fn may_relay(&self, rules: &Rules) -> bool {
         self.relays_by(rules).is_ok()
     }
@@ -92,13 +98,13 @@ impl Client {
         let addr = match self {
             Client::Local { .. } => return Ok(Rule::LocalProgram),
             Client::Authenticated { .. } => return Ok(Rule::Authenticated),
+            Client::Trusted { .. } => return Ok(Rule::TrustedName),
             Client::Network { addr } => addr.to_canonical(),
         };
         if addr.is_loopback() {
             return Ok(Rule::LoopbackClient);
         }
-        let network = rules.relay_networks.iter().find(|network| network.contains(&addr));
-        network.map(|network| Rule::RelayNetwork(*network)).ok_or(Rule::Untrusted(addr))
+        access::relays_for_address(rules, addr).ok_or(Rule::Untrusted(addr))
     }
 }
 
@@ -176,6 +182,15 @@ pub enum Refusal {
         /// The text behind the codes.
         text: String,
     },
+    /// An access entry says so.
+    Access {
+        /// The reply code, 400 to 599; 250 for what is taken and thrown away.
+        code: u16,
+        /// The enhanced status code, `5.7.1`.
+        enhanced: String,
+        /// The text behind the codes.
+        text: String,
+    },
     /// A host without mailboxes and without a mail host has nowhere to send it (553 5.3.5).
     NoRoute,
 }
@@ -190,7 +205,9 @@ impl Refusal {
             Refusal::AliasLoop => (554, Enhanced(5, 4, 6)),
             Refusal::SenderUnqualified | Refusal::SenderNotReal => (553, Enhanced(5, 5, 4)),
             Refusal::NoRoute => (553, Enhanced(5, 3, 5)),
-            Refusal::MailerError { code, enhanced, .. } => return (*code, enhanced.parse().ok()),
+            Refusal::MailerError { code, enhanced, .. } | Refusal::Access { code, enhanced, .. } => {
+                return (*code, enhanced.parse().ok());
+            }
         };
         (code, Some(enhanced))
     }

@@ -19,6 +19,7 @@ pub use crate::route::{route, route_target};
 pub use crate::sender::sender;
 pub use crate::why::{Notes, Rule, Step};
 
+pub mod access;
 pub mod address_list;
 mod alias;
 mod decision;

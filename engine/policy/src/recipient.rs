@@ -1,7 +1,8 @@
 //! Whether a recipient is taken, and who it is in the end.
 
-use mailstack_smtp::address::{Address, DomainName};
+use mailstack_smtp::address::Address;
 
+use crate::access;
 use crate::alias::{self, Final};
 use crate::decision::{Client, Expanded, Here, RecipientVerdict, Refusal, Target};
 use crate::interpret::{Meaning, hidden, interpret};
@@ -99,11 +100,10 @@ fn may_relay(rules: &Rules, here: Here<'_>, client: &Client, address: &Address) 
 /// Whether a client that may not relay may send to this address elsewhere: a relay domain, and then whatever the
 /// local part hides must be permitted too, for the next hop may read it.
 fn permit_foreign(rules: &Rules, here: Here<'_>, address: &Address) -> Result<(), Refusal> {
-    let relayed = |name: &DomainName| rules.relay_domains.iter().find(|domain| name.is_within(domain));
-    let Some(domain) = address.domain_name().and_then(relayed) else {
+    let Some(rule) = address.domain_name().and_then(|name| access::relays_to(rules, name)) else {
         return Err(Refusal::RelayingDenied);
     };
-    here.note_of(|| Rule::RelayDomain(domain.clone()), address);
+    here.note_of(|| rule, address);
     match hidden(address.local())? {
         None => Ok(()),
         Some(inner) => match interpret(rules, here, &inner)? {

@@ -7,6 +7,8 @@ use ipnet::IpNet;
 use mailstack_smtp::address::{Address, DomainName};
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
+
 mod generics;
 mod template;
 mod virtuser;
@@ -29,6 +31,9 @@ pub struct Rules {
     pub relay_domains: BTreeSet<DomainName>,
     /// Networks whose hosts may relay to anywhere (access `Connect:… RELAY`).
     pub relay_networks: BTreeSet<IpNet>,
+    /// Entries about clients, senders and recipients beside these two (`/etc/mail/access`).
+    #[serde(default, skip_serializing_if = "Access::is_empty")]
+    pub access: Access,
     /// How sender addresses are rewritten; None leaves them.
     pub masquerade: Option<Masquerade>,
     /// How senders are rewritten by table, in front of masquerading (`genericstable`).

@@ -20,7 +20,7 @@ pub fn sender(
     let ReversePath::Address(address) = from else {
         return Ok(ReversePath::Null);
     };
-    if let Client::Network { addr } | Client::Authenticated { addr } = client {
+    if let Client::Network { addr } | Client::Trusted { addr } | Client::Authenticated { addr } = client {
         check_network_sender(address, addr.to_canonical().is_loopback())
             .inspect_err(|refusal| here.note_of(|| Rule::Refused(refusal.clone()), address))?;
     }

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use mailstack_smtp::address::{Address, Domain, DomainName};
 use serde::Serialize;
 
+use crate::access::AccessKey;
 use crate::decision::{Here, Refusal};
 use crate::rules::{MailertableKey, VirtuserKey};
 
@@ -26,6 +27,10 @@ pub enum Rule {
     RelayNetwork(IpNet),
     /// So may who has authenticated.
     Authenticated,
+    /// So may a client whose confirmed name an access entry trusts.
+    TrustedName,
+    /// An access entry: this client may send to anywhere, or anybody to this domain.
+    Access(AccessKey),
     /// This client may not.
     Untrusted(IpAddr),
     /// Anybody may send to this relay domain and below it.
@@ -124,6 +129,11 @@ impl<'a> Here<'a> {
             let step = Step { rule: rule(), before: before.to_string(), after: after.to_string() };
             notes.0.lock().unwrap_or_else(PoisonError::into_inner).push(step);
         }
+    }
+
+    /// Notes a rule that another crate has looked up.
+    pub fn note_rule(self, rule: Rule, address: &dyn fmt::Display) {
+        self.note_of(|| rule, address);
     }
 
     /// Notes a rule that leaves the address as it is.

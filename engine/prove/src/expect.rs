@@ -224,7 +224,9 @@ impl fmt::Display for HopName<'_> {
 impl fmt::Display for Expectation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "mail from {} to <{}>", self.from, self.to)?;
-        if let Client::Network { addr } | Client::Authenticated { addr } = &self.client {
+        if let Client::Network { addr } | Client::Trusted { addr } | Client::Authenticated { addr } =
+            &self.client
+        {
             write!(f, " by {addr}")?;
         }
         match &self.outcome {

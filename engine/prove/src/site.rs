@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use mailstack_policy::access::{self, Action};
 use mailstack_policy::{
     Address, Client, Domain, DomainName, Expanded, Here, RecipientVerdict, Refusal, ReversePath, recipient,
     sender,
@@ -44,11 +45,20 @@ pub(crate) fn foreign_domain(config: &Config, here: Here<'_>) -> DomainName {
 fn is_known(config: &Config, here: Here<'_>, domain: &DomainName) -> bool {
     here.is_local(&config.rules, &Domain::Name(domain.clone()))
         || config.rules.relay_domains.iter().any(|relayed| domain.is_within(relayed))
+        || Address::new("probe", Some(Domain::Name(domain.clone()))).is_ok_and(|address| {
+            let sender = access::sender(&config.rules, &address);
+            sender.or(access::recipient(&config.rules, here, &address)).is_some()
+        })
 }
 
-/// Whether the `mailertable` or the `virtusertable` refuses the postmaster of a domain, whoever sends to it.
+/// Whether the `mailertable`, the `virtusertable` or the access table refuses the postmaster of a domain, whoever sends
+/// to it.
 pub(crate) fn is_refused_on_purpose(config: &Config, here: Here<'_>, domain: &DomainName) -> bool {
     let refused = |to: &Address| {
+        let listed = access::recipient(&config.rules, here, to);
+        if listed.is_some_and(|action| !matches!(action, Action::Relay | Action::Ok)) {
+            return true;
+        }
         // Not a program of the host: what it hands in is never refused, but comes back.
         let inside = Client::Network { addr: IpAddr::V4(Ipv4Addr::LOCALHOST) };
         let verdict = recipient(&config.rules, here, &inside, to, &|_| true);

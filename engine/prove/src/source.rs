@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use mailstack_policy::rules::Rules;
-use mailstack_policy::{Client, Here};
+use mailstack_policy::{Client, Here, access};
 use serde::Serialize;
 
 /// Who makes an attempt.
@@ -47,8 +47,11 @@ impl Family {
 /// An address that the rules do not trust and the host does not have: one for documentation where there is one
 /// (RFC 5737, RFC 3849), else any. None: the rules trust all of them.
 pub(crate) fn untrusted(rules: &Rules, here: Here<'_>, family: Family) -> Option<Source> {
-    let free =
-        |addr: &IpAddr| !Client::Network { addr: *addr }.may_relay(rules) && !here.addresses.contains(addr);
+    // Nor one that an access entry is about: that may be refused for another reason.
+    let free = |addr: &IpAddr| {
+        let trusted = Client::Network { addr: *addr }.may_relay(rules);
+        !trusted && access::connection(rules, *addr, None).is_none() && !here.addresses.contains(addr)
+    };
     match family {
         Family::V4 => untrusted_v4().map(IpAddr::V4).find(free),
         Family::V6 => untrusted_v6().map(IpAddr::V6).find(free),
@@ -69,15 +72,24 @@ fn untrusted_v6() -> impl Iterator<Item = Ipv6Addr> {
     std::iter::once(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77)).chain(others)
 }
 
+/// The addresses of a network that are looked at.
+const MOST_TRIED: usize = 4096;
+
 /// One address of each relay network.
 pub(crate) fn trusted(rules: &Rules, here: Here<'_>) -> Vec<Source> {
-    rules.relay_networks.iter().filter_map(|network| one_of(network, here)).map(Source::Trusted).collect()
+    access::relaying_networks(rules)
+        .filter_map(|network| one_of(network, rules, here))
+        .map(Source::Trusted)
+        .collect()
 }
 
 /// An address that the host does not have; the first, which may stand for the network or its routers (RFC 4291
 /// 2.6.1), only where there is no other.
-fn one_of(network: &IpNet, here: Here<'_>) -> Option<IpAddr> {
-    let free = |addr: &IpAddr| !here.addresses.contains(addr);
+fn one_of(network: &IpNet, rules: &Rules, here: Here<'_>) -> Option<IpAddr> {
+    // An access entry may take a part of a network out.
+    let free =
+        |addr: &IpAddr| !here.addresses.contains(addr) && Client::Network { addr: *addr }.may_relay(rules);
     let beyond_first = |addr: &IpAddr| *addr != network.network() && free(addr);
-    network.hosts().find(beyond_first).or_else(|| network.hosts().find(free))
+    let hosts = || network.hosts().take(MOST_TRIED);
+    hosts().find(beyond_first).or_else(|| hosts().find(free))
 }

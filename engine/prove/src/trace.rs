@@ -1,10 +1,14 @@
 //! One message from one sender to one recipient, decision by decision, with the rules that took part in each.
 
+use std::fmt::Display;
+use std::net::IpAddr;
+
+use mailstack_policy::access::{self, Found, Tag};
 use mailstack_policy::header::fields;
 use mailstack_policy::rules::Rules;
 use mailstack_policy::{
-    Address, Client, Expanded, Here, Notes, RecipientVerdict, Refusal, ReversePath, Route, Step, recipient,
-    rewrite_header, route_target, sender,
+    Address, Client, Expanded, Here, Notes, RecipientVerdict, Refusal, ReversePath, Route, Rule, Step,
+    recipient, rewrite_header, route_target, sender,
 };
 use serde::Serialize;
 
@@ -60,10 +64,17 @@ pub fn trace(
     user_exists: &dyn Fn(&str) -> bool,
 ) -> Trace {
     let Question { client, from, to } = question;
-    let sender = noted(here, from, |here| sender(rules, here, client, from));
-    let recipient = noted(here, to, |here| match recipient(rules, here, client, to, user_exists) {
-        RecipientVerdict::Deliver(found) => Ok(found),
-        RecipientVerdict::Refuse(refusal) => Err(refusal),
+    let sender = noted(here, from, |here| {
+        let listed = listed_sender(rules, client, from);
+        check(here, from, listed, Tag::From).and_then(|()| sender(rules, here, client, from))
+    });
+    let recipient = noted(here, to, |here| {
+        let listed = address_of(client).and_then(|_| access::found_recipient(rules, here, to));
+        check(here, to, listed, Tag::To)?;
+        match recipient(rules, here, client, to, user_exists) {
+            RecipientVerdict::Deliver(found) => Ok(found),
+            RecipientVerdict::Refuse(refusal) => Err(refusal),
+        }
     });
     let found = recipient.result.as_deref().unwrap_or_default();
     let hop = |one: &Expanded| {
@@ -74,6 +85,33 @@ pub fn trace(
     let header_sender = from.address().map(|from| header("From", from));
     let header_recipient = header("To", to);
     Trace { sender, recipient, hops, header_sender, header_recipient }
+}
+
+/// The access entry about the client, by its address alone, or else about its sender.
+fn listed_sender<'r>(rules: &'r Rules, client: &Client, from: &ReversePath) -> Option<Found<'r>> {
+    let address = address_of(client)?;
+    let of_client = access::found_connection(rules, address, None);
+    // A client that is let in is not yet a sender who is.
+    let of_client = of_client.filter(|(_, action)| access::refusal(action, Tag::Connect).is_some());
+    of_client.or_else(|| from.address().and_then(|from| access::found_sender(rules, from)))
+}
+
+/// Programs of the host are not looked up.
+fn address_of(client: &Client) -> Option<IpAddr> {
+    match client {
+        Client::Local { .. } => None,
+        Client::Network { addr } | Client::Trusted { addr } | Client::Authenticated { addr } => Some(*addr),
+    }
+}
+
+fn check(here: Here<'_>, written: &impl Display, found: Option<Found<'_>>, tag: Tag) -> Result<(), Refusal> {
+    match found.and_then(|(key, action)| Some((key, access::refusal(action, tag)?))) {
+        Some((key, refusal)) => {
+            here.note_rule(Rule::Access(key), written);
+            Err(refusal)
+        }
+        None => Ok(()),
+    }
 }
 
 fn noted<T>(here: Here<'_>, written: &impl ToString, decide: impl FnOnce(Here<'_>) -> T) -> Decided<T> {

@@ -3,6 +3,7 @@
 //! The one type in which the two halves of mailstack meet. Types only. A path here is as below `/`; where
 //! everything lives below another directory, the MTA puts that prefix in front when it runs.
 
+mod checks;
 mod sendmail;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 mod security;
 
+pub use checks::{Checks, Dnsbl, Privacy};
 pub use security::{
     Auth, AuthMechanism, ListenerKind, MailHostTls, ServerTls, Tls, TlsPolicy, credential_name,
 };
@@ -48,6 +50,15 @@ pub struct Config {
     pub paths: Paths,
     /// What bounds a session and a message.
     pub limits: Limits,
+    /// What is checked of clients of the network.
+    #[serde(default)]
+    pub checks: Checks,
+    /// What stands in the greeting behind the host's name and `ESMTP` (`SmtpGreetingMessage`).
+    #[serde(default)]
+    pub greeting: String,
+    /// What nobody is told, and what must come first (`PrivacyOptions`).
+    #[serde(default = "Privacy::careful")]
+    pub privacy: BTreeSet<Privacy>,
     /// Retries and when they end.
     pub queue: Queue,
     /// Mailboxes, where the host has them.
@@ -103,6 +114,9 @@ pub struct Limits {
     pub recipients: u32,
     /// Octets of a header block (`MaxHeadersLength`).
     pub header_size: u32,
+    /// Octets that must be left on the spool's file system before a message is taken (`MinFreeBlocks`).
+    #[serde(default)]
+    pub free_space: u64,
     /// `Received:` lines before a message is taken to loop (`MaxHopCount`).
     pub hops: u32,
     /// Sessions at once, over all listeners (`MaxDaemonChildren`).

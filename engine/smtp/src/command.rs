@@ -163,6 +163,7 @@ impl CommandError {
         let (code, enhanced) = match self {
             CommandError::Unrecognized(_) => (500, Enhanced(5, 5, 1)),
             CommandError::Control => (500, Enhanced(5, 5, 2)),
+            CommandError::NotImplemented("VERB") => (502, Enhanced(5, 7, 0)),
             CommandError::NotImplemented(_) => (502, Enhanced(5, 5, 1)),
             CommandError::Syntax(_) | CommandError::NoArgument => (501, Enhanced(5, 5, 2)),
             CommandError::NoName(_) | CommandError::BadName => (501, Enhanced(5, 0, 0)),

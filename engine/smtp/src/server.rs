@@ -76,6 +76,10 @@ pub struct Offer {
     pub smtputf8: bool,
     /// Whether LIMITS (RFC 9422) is offered.
     pub limits: bool,
+    /// What every command but HELO, EHLO, NOOP, RSET and QUIT is answered with; None: the session is open to the client.
+    pub denied: Option<Reply>,
+    /// The commands that a HELO or EHLO must come before.
+    pub hello_first: HelloFirst,
     /// Whether the client is a program of this host, which may write ahead of the answer to EHLO.
     pub local: bool,
 }
@@ -103,6 +107,8 @@ impl Offer {
             chunking: false,
             smtputf8: false,
             limits: false,
+            denied: None,
+            hello_first: HelloFirst { mail: true, verify: false, expand: false },
             local: false,
         }
     }
@@ -111,6 +117,17 @@ impl Offer {
     pub fn usable_auth(&self) -> Mechanisms {
         if self.secure || self.auth_in_clear { self.auth } else { Mechanisms::default() }
     }
+}
+
+/// What a client may not do before it has said HELO or EHLO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HelloFirst {
+    /// MAIL (`needmailhelo`).
+    pub mail: bool,
+    /// VRFY (`needvrfyhelo`).
+    pub verify: bool,
+    /// EXPN (`needexpnhelo`).
+    pub expand: bool,
 }
 
 /// What one step took from the input, and what is to be done.

@@ -86,7 +86,7 @@ fn question(arguments: &TraceArguments) -> Question {
     let default = || match client {
         // What cron does.
         Client::Local { .. } => "root".parse().map_or(ReversePath::Null, ReversePath::Address),
-        Client::Network { .. } | Client::Authenticated { .. } => ReversePath::Null,
+        Client::Network { .. } | Client::Trusted { .. } | Client::Authenticated { .. } => ReversePath::Null,
     };
     let from = arguments.from.clone().map_or_else(default, |from| from.0);
     Question { client, from, to: arguments.address.clone() }

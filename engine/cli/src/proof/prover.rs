@@ -157,9 +157,10 @@ impl CandidateProver {
         let foreigners = own_addresses().into_iter();
         let foreigners = foreigners.filter(|addr| !Client::Network { addr: *addr }.may_relay(&config.rules));
         let pairs = foreigners.filter_map(|client| Some((client, listener_at(config, client)?)));
-        let from = format!("<probe@{FOREIGN}>");
+        // The null sender: that of another domain may be refused for itself.
+        let lines = Lines::new("<>", &format!("<probe@{FOREIGN}>"));
         for (client, listener) in pairs {
-            let ended = Clients::default().attempt(client, listener, &Lines::new(&from, &from));
+            let ended = Clients::default().attempt(client, listener, &lines);
             if ended.verdict == Verdict::Accepted {
                 return Err(ProofError::LiveRelay { listener, client, said: ended.said });
             }

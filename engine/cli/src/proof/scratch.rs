@@ -11,8 +11,8 @@ use mailstack_mta::host::Root;
 use mailstack_mta::run::USER;
 use mailstack_policy::rules::{AliasTarget, Mailer, Rules, Virtuser};
 use mailstack_policy::{DomainName, Here};
-use mailstack_prove::Expectation;
-use mailstack_runtime::{CONFIG_PATH, Config};
+use mailstack_prove::{Attempt, Expectation, Probe};
+use mailstack_runtime::{CONFIG_PATH, Checks, Config};
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{getegid, geteuid};
 
@@ -45,12 +45,21 @@ pub(super) fn write(root: &Root, request: &Request, config: &Config, plan: &Plan
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::write(path, text)
     };
-    file(CONFIG_PATH, &request.config)?;
+    file(CONFIG_PATH, &tried(config)?)?;
     file("etc/resolv.conf", &format!("nameserver {}\noptions timeout:1 attempts:2\n", plan.name_server))?;
     file("etc/hosts", &hosts(&request.hostname, plan))?;
     file("etc/passwd", &passwd(&accounts))?;
     file("etc/group", &group(&accounts))?;
     accounts.iter().try_for_each(|account| make_home(root, account))
+}
+
+/// The configuration without what hangs on the world outside, which is not here (lists, names of clients, room on the
+/// disk), and without what makes probes wait: none of it lets anybody relay.
+fn tried(config: &Config) -> io::Result<String> {
+    let mut tried = config.clone();
+    tried.checks = Checks::default();
+    tried.limits.free_space = 0;
+    toml::to_string(&tried).map_err(io::Error::other)
 }
 
 fn hosts(hostname: &DomainName, plan: &Plan) -> String {
@@ -59,7 +68,21 @@ fn hosts(hostname: &DomainName, plan: &Plan) -> String {
     if plan.sink_v6.is_some() {
         text += &format!("::1 localhost\n{} {hostname} {short}\n", plan.host_v6);
     }
-    text + &format!("{} {hostname} {short}\n", plan.host_v4)
+    text += &format!("{} {hostname} {short}\n", plan.host_v4);
+    // A sender's domain must exist, and no resolver asks about `.invalid` (RFC 6761 6.4).
+    senders(hostname, plan).iter().for_each(|domain| text += &format!("{} {domain}\n", plan.sink_v4));
+    text
+}
+
+/// The domains that the probes send from.
+fn senders(hostname: &DomainName, plan: &Plan) -> BTreeSet<DomainName> {
+    let domain = |probe: &Probe| match &probe.attempt {
+        Attempt::Envelope(lines) | Attempt::Message { lines, .. } => {
+            lines.mail.trim_end_matches('>').rsplit_once('@')?.1.parse().ok()
+        }
+        Attempt::Listeners => None,
+    };
+    plan.probes.iter().filter_map(domain).filter(|domain| domain != hostname).collect()
 }
 
 /// A user of the candidate's host.

@@ -311,6 +311,29 @@ fn way_out(kind: &Meant) -> Option<String> {
         Meant::Range { least, most, .. } => format!("{least} to {most} is possible"),
         Meant::TimeRange { least, most, .. } => format!("{} to {} is possible", time(*least), time(*most)),
         Meant::Over { other, .. } | Meant::OverTime { other, .. } => format!("lower it, or raise `{other}`"),
+        _ => return way_out_of_access(kind),
+    };
+    Some(help)
+}
+
+fn way_out_of_access(kind: &Meant) -> Option<String> {
+    let help = match kind {
+        Meant::AccessKey { .. } => {
+            "`Connect:192.0.2.0/24`, `From:user@far.example`, `To:user@`, or a domain without a tag"
+                .to_owned()
+        }
+        Meant::AccessAction { .. } => {
+            "RELAY, OK, REJECT, DISCARD or `ERROR:5.7.1:550 text` (letters, digits, blanks and .+-:/)"
+                .to_owned()
+        }
+        Meant::Quarantine { .. } => "REJECT refuses it, DISCARD throws it away".to_owned(),
+        Meant::RelayBySender { .. } => "name the client (`Connect:`) or the recipients (`To:`)".to_owned(),
+        Meant::RelayUntagged { text } => {
+            format!("write `Connect:{text}` for clients or `To:{text}` for recipients")
+        }
+        Meant::RelayToUser { .. } => "write `To:` and the domain, and refuse its other users".to_owned(),
+        Meant::RelayForNearlyAll { .. } => "name the networks that are yours".to_owned(),
+        Meant::GreetingTells { .. } => "leave the name out: it helps nobody but an attacker".to_owned(),
         _ => return None,
     };
     Some(help)

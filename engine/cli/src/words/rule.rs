@@ -90,6 +90,8 @@ fn keys(declaration: &Declaration, part: Part, rule: &Rule) -> Vec<String> {
     match rule {
         Rule::RelayNetwork(network) => in_list("relay.networks", network.to_string()),
         Rule::RelayDomain(domain) => in_list("relay.domains", domain.to_string()),
+        Rule::Access(key) => vec![named(declaration, "access", &key.to_string())],
+        Rule::TrustedName => vec!["access".into()],
         Rule::LocalDomain(domain) => in_list("local_domains", domain.to_string()),
         Rule::MasqueradeDomain(domain) => in_list("masquerade.domains", domain.to_string()),
         Rule::ExposedUser(user) => in_list("masquerade.exposed_users", user.clone()),
@@ -133,6 +135,7 @@ fn refusal_keys(refusal: &Refusal) -> Vec<String> {
         Refusal::AliasLoop => &["aliases"],
         Refusal::NoRoute => &["mail_host"],
         Refusal::MailerError { .. } => &["virtusertable", "mailertable"],
+        Refusal::Access { .. } => &["access"],
         Refusal::BadAddress(_)
         | Refusal::NotAMailbox(_)
         | Refusal::SenderUnqualified
@@ -167,6 +170,8 @@ pub fn meaning(rule: &Rule) -> String {
         Rule::RelayNetwork(network) => format!("{network} may send anywhere"),
         Rule::Untrusted(addr) => format!("{addr} may not send anywhere"),
         Rule::RelayDomain(domain) => format!("anybody may send to {domain}"),
+        Rule::TrustedName => "a client of this name may send anywhere".into(),
+        Rule::Access(key) => format!("access entry {key}"),
         Rule::OwnName => "this host".into(),
         Rule::LocalDomain(_) => "a local domain".into(),
         Rule::Hidden => "the address in the local part".into(),
@@ -208,7 +213,7 @@ pub fn refusal(refusal: &Refusal) -> String {
         Refusal::AliasLoop => "aliases lead back to where they began",
         Refusal::SenderUnqualified => "a sender needs a domain",
         Refusal::SenderNotReal => "localhost is no domain of another host",
-        Refusal::MailerError { text, .. } => text,
+        Refusal::MailerError { text, .. } | Refusal::Access { text, .. } => text,
         Refusal::NoRoute => "nowhere to send it",
     };
     format!("refused, {code}{enhanced}: {why}")

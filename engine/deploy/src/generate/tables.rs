@@ -1,9 +1,11 @@
 //! The tables, as source text: makemap and newaliases derive the maps.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use mailstack_policy::DomainName;
+use mailstack_policy::access::{AccessKey, Action, Subject};
 use mailstack_policy::rules::{Agent, Generics, Mailer, MailertableKey, NextHop, Virtuser, VirtuserKey};
 
 use super::{Files, Kind, add as add_file, mc};
@@ -30,7 +32,16 @@ pub(super) fn add(model: &Model, files: &mut Files) {
     if let RoleModel::Gateway(_, relay) = &model.role {
         table("etc/mail/access", access(model, relay));
     }
+    add_file(files, "etc/mail/helpfile", Kind::Config, HELPFILE.to_owned());
 }
+
+/// What HELP says: the file of the package tells the version.
+const HELPFILE: &str = "\
+#vers\t2
+smtp\tTopics:
+smtp\t    HELO    EHLO    MAIL    RCPT    DATA
+smtp\t    RSET    NOOP    QUIT    HELP    VRFY
+";
 
 fn head(about: &str) -> String {
     format!(
@@ -127,19 +138,64 @@ fn mailer_entry(mailer: &Mailer, mail_host_port: u16) -> String {
     }
 }
 
-/// Keys carry their tag: an untagged one would act as Connect, From and To at once. Relay domains stand here and
+/// Networks carry their tag: an untagged one would act as Connect, From and To at once. Relay domains stand here and
 /// not in class R, which would let any host relay whose own name lies in the domain.
 fn access(model: &Model, relay: &Relay) -> String {
-    let mut text = head("Who may relay, and connections at once; makemap derives the map.");
-    for prefix in relay.networks.iter().flat_map(address_prefixes) {
-        let _ = writeln!(text, "Connect:{prefix}\tRELAY");
+    let mut text = head("Who may connect, send, be sent to and relay; makemap derives the map.");
+    for (prefix, (_, value)) in &prefixes(relay) {
+        let _ = writeln!(text, "Connect:{prefix}\t{value}");
     }
     for domain in &relay.domains {
         let _ = writeln!(text, "To:{domain}\tRELAY");
     }
+    let is_network = |key: &AccessKey| matches!(key.subject, Subject::Network(_));
+    for (key, action) in relay.access.iter().filter(|(key, _)| !is_network(key)) {
+        let _ = writeln!(text, "{key}\t{}", access_value(action));
+    }
     let _ = writeln!(text, "ClientConn:127.0.0.1\t0\nClientConn:\t{}", model.limits.connections_per_client);
+    let rate = relay.checks.connection_rate_per_client;
+    if rate > 0 {
+        let _ = writeln!(text, "ClientRate:127.0.0.1\t0\nClientRate:\t{rate}");
+    }
+    if relay.checks.greet_pause > 0 {
+        let trusted = prefixes(relay).into_iter().filter(|(_, (_, value))| value == "RELAY" || value == "OK");
+        let local = ["127.0.0.1", "IPv6:0:0:0:0:0:0:0:1"].map(str::to_owned);
+        for prefix in local.into_iter().chain(trusted.map(|(prefix, _)| prefix)) {
+            let _ = writeln!(text, "GreetPause:{prefix}\t0");
+        }
+    }
     mc::security::access(model).iter().for_each(|line| text = format!("{text}{line}\n"));
     text
+}
+
+/// The value of each address prefix. Where two networks need the same key, the narrower one decides.
+fn prefixes(relay: &Relay) -> BTreeMap<String, (u8, String)> {
+    let relayed = relay.networks.iter().map(|network| (network, "RELAY".to_owned()));
+    let listed = relay.access.iter().filter_map(|(key, action)| match &key.subject {
+        Subject::Network(network) => Some((network, access_value(action))),
+        _ => None,
+    });
+    let mut prefixes: BTreeMap<String, (u8, String)> = BTreeMap::new();
+    for (network, value) in relayed.chain(listed) {
+        for prefix in address_prefixes(network) {
+            let length = network.prefix_len();
+            match prefixes.get(&prefix) {
+                Some((other, _)) if *other > length => {}
+                _ => drop(prefixes.insert(prefix, (length, value.clone()))),
+            }
+        }
+    }
+    prefixes
+}
+
+fn access_value(action: &Action) -> String {
+    match action {
+        Action::Relay => "RELAY".to_owned(),
+        Action::Ok => "OK".to_owned(),
+        Action::Reject => "REJECT".to_owned(),
+        Action::Discard => "DISCARD".to_owned(),
+        Action::Error { code, enhanced, text } => format!("ERROR:{enhanced}:{code} {text}"),
+    }
 }
 
 /// The keys that cover a network: access matches whole octets or groups, and never CIDR. At most 128 for IPv4 and

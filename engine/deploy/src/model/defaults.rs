@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use mailstack_runtime::{Limits, Mailboxes, Queue};
+use mailstack_runtime::{Checks, Limits, Mailboxes, Privacy, Queue};
 use mailstack_schema::host::{self, Amount, Role};
 use mailstack_schema::profiles;
 use serde::Deserialize;
@@ -20,6 +20,8 @@ pub(super) struct Defaults {
     pub(super) generics_whole_domain: bool,
     pub(super) listen: BTreeSet<SocketAddr>,
     pub(super) mailboxes: Option<Mailboxes>,
+    pub(super) checks: Checks,
+    pub(super) privacy: BTreeSet<Privacy>,
     pub(super) tls: TlsDefaults,
     /// None where the role has no users.
     pub(super) auth_mechanisms: Option<Vec<host::AuthMechanism>>,
@@ -53,6 +55,9 @@ struct Profile {
     #[serde(default)]
     listen: Vec<String>,
     mailboxes: Option<host::Mailboxes>,
+    #[serde(default)]
+    checks: host::Checks,
+    privacy: Option<Vec<host::PrivacyFlag>>,
     tls: host::Tls,
     auth: Option<AuthProfile>,
 }
@@ -97,6 +102,8 @@ impl Defaults {
             mailboxes: profile.mailboxes.and_then(mailboxes),
             tls: TlsDefaults { outgoing: profile.tls.outgoing?, ca_file: profile.tls.ca_file? },
             auth_mechanisms: profile.auth.map(|auth| auth.mechanisms),
+            checks: checks(profile.checks),
+            privacy: profile.privacy.map_or_else(Privacy::careful, |flags| super::privacy(&flags)),
         })
     }
 }
@@ -106,10 +113,24 @@ fn limits(written: host::Limits) -> Option<Limits> {
         message_size: octets(&written.message_size?)?,
         recipients: written.recipients_per_message?,
         header_size: octets(&written.header_size?)?.try_into().ok()?,
+        free_space: octets(&written.free_space?)?,
         hops: written.hops?,
         connections: written.connections?,
         connections_per_client: written.connections_per_client?,
     })
+}
+
+/// A role that does not receive has none.
+fn checks(written: host::Checks) -> Checks {
+    Checks {
+        reverse_dns: written.reverse_dns.unwrap_or_default(),
+        helo: written.helo.unwrap_or_default(),
+        greet_pause: written.greet_pause.unwrap_or_default(),
+        connection_rate: written.connection_rate.unwrap_or_default(),
+        connection_rate_per_client: written.connection_rate_per_client.unwrap_or_default(),
+        bad_recipients: written.bad_recipients.unwrap_or_default(),
+        dnsbl: Vec::new(),
+    }
 }
 
 fn octets(written: &Amount) -> Option<u64> {

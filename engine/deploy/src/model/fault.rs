@@ -1,6 +1,7 @@
 //! Why a declaration that the schema takes is none.
 
 use mailstack_policy::AddressError;
+use mailstack_policy::access::AccessKeyError;
 use mailstack_schema::value::ValueError;
 
 /// One fault: where, and what.
@@ -359,6 +360,74 @@ pub enum FaultKind {
     SubmissionWithoutAuth {
         /// What was written.
         text: String,
+    },
+    /// Not what an access entry is keyed by.
+    #[error("`{text}` is no access key: {reason}")]
+    AccessKey {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: AccessKeyError,
+    },
+    /// Not what an access entry can say.
+    #[error("`{text}` is not an access entry")]
+    AccessAction {
+        /// What was written.
+        text: String,
+    },
+    /// Mail kept back for an operator, which no queue here does.
+    #[error("`{text}`: QUARANTINE is not supported in this version")]
+    Quarantine {
+        /// What was written.
+        text: String,
+    },
+    /// `RELAY` for whoever says that he is a certain sender.
+    #[error("`{text}`: anybody can write a sender, so RELAY by sender is an open relay (relay_mail_from)")]
+    RelayBySender {
+        /// The key.
+        text: String,
+    },
+    /// `RELAY` without a tag.
+    #[error("`{text}`: RELAY without a tag would act for clients and recipients at once")]
+    RelayUntagged {
+        /// The key.
+        text: String,
+    },
+    /// `RELAY` to one mailbox; Sendmail looks for the domain alone.
+    #[error("`{text}`: mail is relayed to whole domains only")]
+    RelayToUser {
+        /// The key.
+        text: String,
+    },
+    /// Networks that may relay, nearly all of the address space together.
+    #[error("the networks that may relay hold {addresses} addresses together: this is an open relay")]
+    RelayForNearlyAll {
+        /// How many of IPv4, or networks of 64 bits of IPv6.
+        addresses: u128,
+    },
+    /// A text of a reply with what an engine would not say as it stands.
+    #[error("`{text}`: letters, digits, blanks and .+-:/ only, 200 at most")]
+    ReplyText {
+        /// What was written.
+        text: String,
+    },
+    /// A greeting that tells what runs here.
+    #[error("`{text}` tells which program runs here")]
+    GreetingTells {
+        /// What was written.
+        text: String,
+    },
+    /// Not an answer of a list of addresses.
+    #[error("`{text}` is not an answer of a list, such as 127.0.0.2")]
+    DnsblAnswer {
+        /// What was written.
+        text: String,
+    },
+    /// More answers than Sendmail takes.
+    #[error("{count} answers: five are possible")]
+    DnsblAnswers {
+        /// How many were written.
+        count: usize,
     },
     /// A mailbox place of the wrong kind for the format.
     #[error("`{text}`: an mbox directory is absolute, a Maildir is relative to the home; neither has `..`")]

@@ -15,15 +15,17 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 use mailstack_policy::DomainName;
+use mailstack_policy::access::Access;
 use mailstack_policy::rules::{
     AliasTarget, Generics, Mailer, MailertableKey, Masquerade, NextHop, Qualify, Rules, Virtuser, VirtuserKey,
 };
 use mailstack_prove::expect::Expectation;
 use mailstack_runtime::{
-    Auth, Config, Limits, ListenerKind, MailboxFormat, Mailboxes, Paths, Queue, Role, Tls, VERSION,
+    Auth, Checks, Config, Limits, ListenerKind, MailboxFormat, Mailboxes, Paths, Privacy, Queue, Role, Tls,
+    VERSION,
 };
 use mailstack_schema::Written;
-use mailstack_schema::host::Host;
+use mailstack_schema::host::{Host, PrivacyFlag};
 use serde::Serialize;
 
 pub use fault::{FaultKind, ModelFault, time};
@@ -117,13 +119,19 @@ pub(crate) struct Mta {
     pub(crate) aliases: BTreeMap<String, Vec<AliasTarget>>,
     pub(crate) mailertable: BTreeMap<MailertableKey, Mailer>,
     pub(crate) mailboxes: Mailboxes,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) greeting: String,
+    pub(crate) privacy: BTreeSet<Privacy>,
 }
 
-/// Whom a gateway relays for.
+/// Whom a gateway relays for, and what it checks of its clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Relay {
     pub(crate) networks: BTreeSet<IpNet>,
     pub(crate) domains: BTreeSet<DomainName>,
+    #[serde(skip_serializing_if = "Access::is_empty")]
+    pub(crate) access: Access,
+    pub(crate) checks: Checks,
 }
 
 /// Mail hosts in order of preference; never none, and all with one port, since Sendmail's host lists
@@ -193,6 +201,9 @@ impl Model {
             listener_kinds: mta.map(|mta| mta.listener_kinds.clone()).unwrap_or_default(),
             paths: paths(),
             limits: self.limits.clone(),
+            checks: self.checks().cloned().unwrap_or_default(),
+            greeting: mta.map(|mta| mta.greeting.clone()).unwrap_or_default(),
+            privacy: mta.map_or_else(Privacy::careful, |mta| mta.privacy.clone()),
             queue: self.queue.clone(),
             mailboxes: mta.map(|mta| mta.mailboxes.clone()),
             tls: self.tls.clone(),
@@ -210,8 +221,17 @@ impl Model {
             RoleModel::Gateway(mta, relay) => Rules {
                 relay_domains: relay.domains.clone(),
                 relay_networks: relay.networks.clone(),
+                access: relay.access.clone(),
                 ..mta.rules()
             },
+        }
+    }
+
+    /// What a gateway checks.
+    fn checks(&self) -> Option<&Checks> {
+        match &self.role {
+            RoleModel::Gateway(_, relay) => Some(&relay.checks),
+            _ => None,
         }
     }
 
@@ -267,6 +287,7 @@ impl Mta {
             local_domains: self.local_domains.clone(),
             relay_domains: BTreeSet::new(),
             relay_networks: BTreeSet::new(),
+            access: Access::new(),
             masquerade: self.masquerade.clone(),
             generics: self.generics.clone(),
             virtual_domains: self.virtual_domains.clone(),
@@ -285,6 +306,26 @@ fn mailbox_format(written: mailstack_schema::host::MailboxFormat) -> MailboxForm
     }
 }
 
+/// The flags, with what `goaway` stands for in its place.
+fn privacy(written: &[PrivacyFlag]) -> BTreeSet<Privacy> {
+    let flags = |flag: &PrivacyFlag| match flag {
+        PrivacyFlag::Goaway => Privacy::GOAWAY.to_vec(),
+        PrivacyFlag::Needmailhelo => vec![Privacy::Needmailhelo],
+        PrivacyFlag::Needexpnhelo => vec![Privacy::Needexpnhelo],
+        PrivacyFlag::Needvrfyhelo => vec![Privacy::Needvrfyhelo],
+        PrivacyFlag::Noexpn => vec![Privacy::Noexpn],
+        PrivacyFlag::Novrfy => vec![Privacy::Novrfy],
+        PrivacyFlag::Noverb => vec![Privacy::Noverb],
+        PrivacyFlag::Noetrn => vec![Privacy::Noetrn],
+        PrivacyFlag::Noreceipts => vec![Privacy::Noreceipts],
+        PrivacyFlag::Restrictmailq => vec![Privacy::Restrictmailq],
+        PrivacyFlag::Restrictqrun => vec![Privacy::Restrictqrun],
+        PrivacyFlag::Nobodyreturn => vec![Privacy::Nobodyreturn],
+        PrivacyFlag::Authwarnings => vec![Privacy::Authwarnings],
+    };
+    written.iter().flat_map(flags).collect()
+}
+
 /// The rules of a role that delivers nothing here.
 fn client_rules(mail_hosts: &MailHosts) -> Rules {
     Rules {
@@ -293,6 +334,7 @@ fn client_rules(mail_hosts: &MailHosts) -> Rules {
         local_domains: BTreeSet::new(),
         relay_domains: BTreeSet::new(),
         relay_networks: BTreeSet::new(),
+        access: Access::new(),
         masquerade: None,
         generics: None,
         virtual_domains: BTreeSet::new(),

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
+use mailstack_policy::access::Action;
 use mailstack_policy::rules::{Agent, AliasTarget, HopHost, Mailer, NextHop};
 use mailstack_policy::{Address, Domain, DomainName};
 use mailstack_schema::value;
@@ -229,6 +230,38 @@ fn enhanced_class(text: &str) -> Option<u16> {
         [class, subject, detail] if [class, subject, detail].into_iter().all(digits) => class.parse().ok(),
         _ => None,
     }
+}
+
+/// The value of an access entry.
+pub(super) fn access_action(text: &str) -> Result<Action, FaultKind> {
+    match text.to_ascii_uppercase().as_str() {
+        "RELAY" => return Ok(Action::Relay),
+        "OK" => return Ok(Action::Ok),
+        "REJECT" => return Ok(Action::Reject),
+        "DISCARD" => return Ok(Action::Discard),
+        _ => {}
+    }
+    let bad = || FaultKind::AccessAction { text: text.to_owned() };
+    let (enhanced, rest) =
+        text.strip_prefix("ERROR:").and_then(|rest| rest.split_once(':')).ok_or_else(bad)?;
+    let (code, words) = rest.split_once(' ').ok_or_else(bad)?;
+    let code = code.parse::<u16>().ok().filter(|code| (400..600).contains(code)).ok_or_else(bad)?;
+    let class = enhanced_class(enhanced).ok_or_else(bad)?;
+    let words = reply_text(words.trim()).ok_or_else(bad)?;
+    if class != code / 100 {
+        return Err(FaultKind::MailerCodes { text: text.to_owned() });
+    }
+    // 421 would end the session in one engine and be a mere refusal in the other.
+    if code == 421 {
+        return Err(bad());
+    }
+    Ok(Action::Error { code, enhanced: enhanced.to_owned(), text: words.to_owned() })
+}
+
+/// A text that Sendmail says as it stands: what its rules and m4 read otherwise is not in it.
+pub(super) fn reply_text(text: &str) -> Option<&str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b" .+-:/".contains(&b);
+    ((1..=200).contains(&text.len()) && text.bytes().all(plain)).then_some(text)
 }
 
 /// A number of octets, `25MiB` or `500KiB`.

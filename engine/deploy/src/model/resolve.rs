@@ -2,6 +2,7 @@
 //!
 //! Every fault is noted and the walk goes on, so that all of them are told at once.
 
+mod access;
 mod common;
 mod cross;
 mod engine;
@@ -10,7 +11,7 @@ mod local;
 mod security;
 mod virtusers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailstack_policy::DomainName;
 use mailstack_policy::rules::{HopHost, Masquerade};
@@ -134,10 +135,14 @@ fn gateway(host: &Gateway, common: &Common, defaults: &Defaults, faults: &mut Fa
     let networks = local::distinct("relay.networks", relay.networks.as_deref(), parse::network, faults);
     let domains = local::distinct("relay.domains", relay.domains.as_deref(), parse::relay_domain, faults);
     cross::relay(&domains, common, &host.local, faults);
-    let relay = Relay {
+    let mut relay = Relay {
         networks: networks.into_iter().map(|(_, network)| network).collect(),
         domains: domains.into_iter().map(|(_, domain)| domain).collect(),
+        access: BTreeMap::new(),
+        checks: access::checks(host, &defaults.checks, faults),
     };
+    relay.access = access::table(host.access.as_ref(), &relay, faults);
+    access::nearly_all(&relay, &relay.access, faults);
     mta.map(|mta| RoleModel::Gateway(mta, relay))
 }
 

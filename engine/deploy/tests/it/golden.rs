@@ -52,7 +52,15 @@ fn a_comment_and_another_spelling_are_the_same_declaration() {
 fn no_value_is_replaced_by_quoting() {
     for example in examples("hosts") {
         for (path, entry) in generate::files(&example.model()) {
-            assert!(!path.ends_with(".mc") || !entry.bytes.contains(&b'?'), "{} {path}", example.name);
+            let text = String::from_utf8(entry.bytes).unwrap();
+            // Conditions of a header and patterns of rules, which hold no value.
+            let mut values =
+                text.lines().filter(|line| !line.starts_with("define(`_REC_BY_'") && !line.starts_with('R'));
+            assert!(
+                !path.ends_with(".mc") || values.all(|line| !line.contains('?')),
+                "{} {path}",
+                example.name
+            );
         }
     }
 }

@@ -3,9 +3,9 @@
 //! JSON lines over a Unix stream socket: one request per line, answered by any number of `message` lines and one
 //! last line (`status`, `done` or `error`). Owns: the protocol, its server and its blocking client. Anybody on the
 //! host may ask, as with Sendmail's `mailq` and `sendmail -q`, but what costs or tells much depends on who it is: root
-//! and the MTA's own user see the whole queue and flush it at will; everybody else sees the messages that they handed
-//! in (`PrivacyOptions=restrictmailq` would show them nothing) and flushes at most once in [`FLUSH_INTERVAL`]. Neither
-//! can one user take all connections.
+//! and the MTA's own user see the whole queue and flush it at will. With `restrictmailq` everybody else sees the messages
+//! that they handed in (Sendmail: none), with `restrictqrun` they flush nothing, and without it at most once in
+//! [`FLUSH_INTERVAL`]. Neither can one user take all connections.
 
 use std::io;
 use std::path::PathBuf;

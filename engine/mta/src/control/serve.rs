@@ -1,9 +1,10 @@
 //! The server of the control socket.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mailstack_runtime::Role;
+use mailstack_runtime::{Privacy, Role};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, timeout};
@@ -37,10 +38,18 @@ pub struct Facts {
     pub since: Timestamp,
     /// Where it listens.
     pub listening: Vec<String>,
+    /// What others than root and its own user may not do.
+    pub privacy: BTreeSet<Privacy>,
     /// Its queue.
     pub queue: Queue,
     /// Its server.
     pub server: Handle,
+}
+
+impl Facts {
+    fn restricts(&self, flag: Privacy) -> bool {
+        self.privacy.contains(&flag)
+    }
 }
 
 /// Answers on the socket until the task is dropped.
@@ -76,6 +85,9 @@ impl Desk {
     /// Flushes; others than operators, not again before its time. Errors: the reply that says so.
     fn flush(&self, asker: Asker) -> Reply {
         let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.facts.restricts(Privacy::Restrictqrun) && !asker.is_operator() {
+            return Reply::Error { text: "You do not have permission to process the queue".to_owned() };
+        }
         if !asker.may_flush(flushed.map(|at| at.elapsed())) {
             let seconds = FLUSH_INTERVAL.as_secs();
             return Reply::Error { text: format!("the queue was run less than {seconds} seconds ago") };
@@ -202,7 +214,7 @@ async fn list(
         };
         let Some(last) = listed.last().map(|last| last.id) else { break };
         after = Some(last);
-        listed.retain(|message| asker.may_see(message));
+        listed.retain(|message| !facts.restricts(Privacy::Restrictmailq) || asker.may_see(message));
         listed.truncate(usize::try_from(limit - count).unwrap_or(PAGE));
         count += listed.len() as u64;
         let lines = listed.into_iter().map(|listed| line(&Reply::Message(Entry::from(listed))));

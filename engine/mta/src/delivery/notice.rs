@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use mailstack_policy::{Client, Expanded, Here, RecipientVerdict, Refusal, Route, Target};
+use mailstack_runtime::Privacy;
 use mailstack_smtp::address::Address;
 
 use super::manager::{Context, Ending, fate, now, random};
 use super::remote::Verdict;
 use crate::bounce::{self, Action, Addressee, Cause, Fate, MAX_RETURNED, Original, Reader, Reporter, Stamp};
+use crate::message::Ret;
 use crate::queue::Job;
 use crate::spool::Notice;
 
@@ -55,7 +57,11 @@ pub(super) async fn write(
     let Some(addressee) = bounce::addressee(&job.envelope.sender, &fates) else { return Ok(None) };
     // A damaged body must not keep the sender from being told.
     let octets = job.body.beginning(MAX_RETURNED + 1).await.unwrap_or_default();
-    let original = Original { envelope: &job.envelope, octets: &octets };
+    let mut envelope = job.envelope.as_ref().clone();
+    if context.config.privacy.contains(&Privacy::Nobodyreturn) {
+        envelope.ret = Some(Ret::Headers);
+    }
+    let original = Original { envelope: &envelope, octets: &octets };
     compose(context, addressee, &original, &fates).map(Some).ok_or(Nobody)
 }
 
@@ -129,7 +135,9 @@ fn may_exist(context: &Context, name: &str) -> bool {
 /// Why the policy has nowhere to send a recipient, in the words of a report.
 pub(super) fn refusal(refusal: &Refusal) -> Cause {
     let (status, text) = match refusal {
-        Refusal::MailerError { enhanced, text, .. } => return Cause::here(enhanced, text),
+        Refusal::MailerError { enhanced, text, .. } | Refusal::Access { enhanced, text, .. } => {
+            return Cause::here(enhanced, text);
+        }
         Refusal::RelayingDenied => ("5.7.1", "relaying denied"),
         Refusal::UserUnknown => ("5.1.1", "user unknown"),
         Refusal::BadAddress(_) => ("5.1.3", "the address cannot be read"),

@@ -7,7 +7,7 @@ mod hosts;
 mod mx;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -98,6 +98,11 @@ pub struct Reverse {
     pub confirmed: bool,
 }
 
+/// The name service does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name service does not answer")]
+pub struct NameFault;
+
 /// The resolver. Clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Dns(Arc<Watched>);
@@ -184,9 +189,25 @@ impl Dns {
     }
 
     /// The name that an address says it has (PTR), and whether the name says the same of the address. None where it
-    /// has none, or the name service does not answer.
-    pub async fn name_of(&self, address: IpAddr) -> Option<Reverse> {
+    /// has none.
+    pub async fn name_of(&self, address: IpAddr) -> Result<Option<Reverse>, NameFault> {
         self.known().name_of(address).await
+    }
+
+    /// Whether mail can be sent to a domain, as far as its records go: it has a mail host, of whatever kind, or an
+    /// address. A host without a name server cannot know, and takes it for so.
+    pub async fn exists(&self, domain: &DomainName) -> Result<bool, NameFault> {
+        self.known().exists(domain).await
+    }
+
+    /// The IPv4 addresses of a name in a list of clients; none where the list does not answer.
+    pub async fn answers(&self, name: &DomainName) -> Vec<Ipv4Addr> {
+        let found = self.known().lookup(name, RecordType::A).await.unwrap_or_default();
+        let v4 = |data: RData| match data.ip_addr() {
+            Some(IpAddr::V4(v4)) => Some(v4),
+            _ => None,
+        };
+        found.into_iter().filter_map(v4).collect()
     }
 }
 
@@ -243,18 +264,42 @@ impl Known {
         }
     }
 
-    async fn name_of(&self, address: IpAddr) -> Option<Reverse> {
+    async fn name_of(&self, address: IpAddr) -> Result<Option<Reverse>, NameFault> {
         if let Some(name) = self.hosts.name_of(address) {
-            return Some(Reverse { name: name.clone(), confirmed: true });
+            return Ok(Some(Reverse { name: name.clone(), confirmed: true }));
         }
-        let arpa = Name::from(address).to_ascii().parse().ok()?;
-        let records = self.lookup(&arpa, RecordType::PTR).await.ok()?;
-        let name: DomainName = records.into_iter().find_map(|data| match data {
+        let Ok(arpa) = Name::from(address).to_ascii().parse() else { return Ok(None) };
+        let records = match self.lookup(&arpa, RecordType::PTR).await {
+            Ok(records) => records,
+            Err(fault) if fault.is_temporary() && self.resolver.is_some() => return Err(NameFault),
+            Err(_) => return Ok(None),
+        };
+        let name: Option<DomainName> = records.into_iter().find_map(|data| match data {
             RData::PTR(name) => name.0.to_ascii().parse().ok(),
             _ => None,
-        })?;
-        let confirmed = self.addresses(&name).await.is_ok_and(|found| found.contains(&address));
-        Some(Reverse { name, confirmed })
+        });
+        let Some(name) = name else { return Ok(None) };
+        match self.addresses(&name).await {
+            Ok(found) => Ok(Some(Reverse { name, confirmed: found.contains(&address) })),
+            Err(fault) if fault.is_temporary() => Err(NameFault),
+            Err(_) => Ok(Some(Reverse { name, confirmed: false })),
+        }
+    }
+
+    async fn exists(&self, domain: &DomainName) -> Result<bool, NameFault> {
+        if self.resolver.is_none() || self.hosts.find(domain).is_some() {
+            return Ok(true);
+        }
+        match self.lookup(domain, RecordType::MX).await {
+            Ok(records) if !records.is_empty() => return Ok(true),
+            Err(fault) if fault.is_temporary() => return Err(NameFault),
+            Ok(_) | Err(_) => {}
+        }
+        match self.addresses(domain).await {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.is_temporary() => Err(NameFault),
+            Err(_) => Ok(false),
+        }
     }
 
     async fn lookup(&self, name: &DomainName, kind: RecordType) -> Result<Vec<RData>, NoRoute> {

@@ -37,7 +37,9 @@ fn priority(event: &Event) -> u8 {
 
 fn body(line: &mut String, event: &Event) -> std::fmt::Result {
     match event {
-        Event::Received { .. } | Event::Expanded { .. } | Event::Queued { .. } => accepted(line, event),
+        Event::Received { .. } | Event::Discarded { .. } | Event::Expanded { .. } | Event::Queued { .. } => {
+            accepted(line, event)
+        }
         Event::Delivered(step) => attempt(line, step, "Sent"),
         Event::Deferred(step) => attempt(line, step, "Deferred"),
         Event::Bounced(step) => attempt(line, step, "Failed"),
@@ -72,6 +74,10 @@ fn accepted(line: &mut String, event: &Event) -> std::fmt::Result {
                 write!(line, ", msgid={}", Clean(message_id))?;
             }
             write!(line, ", proto={proto}, relay={}", Clean(&peer.to_string()))
+        }
+        Event::Discarded { id, from, peer } => {
+            let (from, peer) = (from.to_string(), peer.to_string());
+            write!(line, "{id}: discarded, from={}, relay={}", Clean(&from), Clean(&peer))
         }
         Event::Expanded { id, from, to } => {
             let to: Vec<String> = to.iter().map(bracketed).collect();

@@ -115,6 +115,15 @@ pub enum Event {
         /// Who handed it in.
         peer: Peer,
     },
+    /// A message was taken and thrown away, because an access entry says so.
+    Discarded {
+        /// What its sender was told that it is called.
+        id: QueueId,
+        /// The envelope sender.
+        from: ReversePath,
+        /// Who handed it in.
+        peer: Peer,
+    },
     /// An alias turned a recipient into others.
     Expanded {
         /// The message.

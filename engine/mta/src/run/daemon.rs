@@ -84,6 +84,7 @@ impl Daemon {
             hostname: self.hostname.to_string(),
             since: now(),
             listening: listening.clone(),
+            privacy: self.config.privacy.clone(),
             queue: queue.clone(),
             server: server.handle(),
         };

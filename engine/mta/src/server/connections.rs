@@ -70,6 +70,13 @@ impl<K> Connections<K> {
     }
 }
 
+impl<K: Eq + Hash> Slot<K> {
+    /// Sessions of the same client at this moment.
+    pub(super) fn of_client(&self) -> u32 {
+        self.connections.counts().clients.get(&self.client).copied().unwrap_or(0)
+    }
+}
+
 impl<K: Eq + Hash> Drop for Slot<K> {
     fn drop(&mut self) {
         let mut counts = self.connections.counts();

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mailstack_policy::Client;
@@ -12,10 +12,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 
+use super::gate::Count;
 use super::message::Arrival;
+use super::naming::{Named, Naming};
+use super::rates::Throttle;
 use super::session::Driver;
 use super::{Shared, words};
-use crate::dns::{Dns, Reverse};
+use crate::dns::Dns;
 use crate::event::{Event, Peer};
 use crate::tls::Stream;
 
@@ -31,10 +34,14 @@ pub(super) async fn network(shared: Arc<Shared>, listener: TcpListener) {
     let at = listener.local_addr().ok();
     let kind = at.map_or(ListenerKind::Smtp, |address| shared.config.listener_kind(&address));
     let mut stop = shared.stop.subscribe();
+    let mut throttle = Throttle::new(shared.config.checks.connection_rate);
     while let Some(accepted) = next(&mut stop, listener.accept()).await {
         match accepted {
             Ok((stream, address)) => admit_network(&shared, stream, address.ip(), kind),
             Err(e) => exhausted(&shared, &e).await,
+        }
+        if next(&mut stop, throttle.pass()).await.is_none() {
+            return;
         }
     }
 }
@@ -74,10 +81,11 @@ fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: IpAddr, kind:
     let Some(slot) = shared.network.admit(counted_as(address)) else {
         return turn_away(shared, stream, peer);
     };
+    let count = Count { now: slot.of_client(), minute: shared.rates.count(counted_as(address)) };
     let client = Client::Network { addr: address };
-    let name = Arc::new(OnceLock::new());
+    let name = Arc::new(Naming::default());
     let arrival = Arrival::new(peer, Arc::clone(&name), client);
-    let driver = Driver::new(Arc::clone(shared), Stream::Tcp(stream), arrival, kind);
+    let driver = Driver::new(Arc::clone(shared), Stream::Tcp(stream), arrival, kind, count);
     let look_up = tokio::spawn(look_up(shared.dns.clone(), address, name));
     tokio::spawn(async move {
         driver.run().await;
@@ -86,11 +94,11 @@ fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: IpAddr, kind:
     });
 }
 
-/// Asks for a client's name. No session waits for that: a message that comes sooner does without.
-async fn look_up(dns: Dns, address: IpAddr, name: Arc<OnceLock<Reverse>>) {
-    if let Ok(Some(found)) = tokio::time::timeout(LOOK_UP, dns.name_of(address)).await {
-        let _ = name.set(found);
-    }
+/// Asks for a client's name. A session waits for that only where a decision hangs on it: a message that comes sooner
+/// does without.
+async fn look_up(dns: Dns, address: IpAddr, name: Arc<Naming>) {
+    let found = tokio::time::timeout(LOOK_UP, dns.name_of(address)).await;
+    name.end(found.map_or(Named::Unknown, Named::from));
 }
 
 /// One client is one IPv4 address, or one IPv6 network of 64 bits: any host of it may take any address there.
@@ -111,7 +119,8 @@ fn admit_local(shared: &Arc<Shared>, stream: UnixStream) {
     };
     let client = Client::Local { uid };
     let arrival = Arrival::new(peer, Arc::default(), client);
-    let driver = Driver::new(Arc::clone(shared), Stream::Unix(stream), arrival, ListenerKind::Smtp);
+    let driver =
+        Driver::new(Arc::clone(shared), Stream::Unix(stream), arrival, ListenerKind::Smtp, Count::default());
     tokio::spawn(async move {
         driver.run().await;
         drop(slot);

@@ -193,7 +193,9 @@ impl Driver {
 
     fn client_address(&self) -> Option<IpAddr> {
         match self.arrival.client {
-            Client::Network { addr } | Client::Authenticated { addr } => Some(counted_as(addr)),
+            Client::Network { addr } | Client::Trusted { addr } | Client::Authenticated { addr } => {
+                Some(counted_as(addr))
+            }
             Client::Local { .. } => None,
         }
     }

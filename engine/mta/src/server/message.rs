@@ -5,14 +5,16 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use mailstack_policy::{Client, Expanded, Here, ReversePath, Target, rewrite_header};
+use mailstack_runtime::Privacy;
 use mailstack_smtp::address::{Address, Domain};
 use mailstack_smtp::command::MailRequest;
 use mailstack_smtp::reply::Reply;
 
 use super::header::{self, Collected, Collector, Source, Split, Survey, Trace};
+use super::naming::Naming;
 use super::{Shared, words};
 use crate::dns::Reverse;
 use crate::event::{Event, Peer};
@@ -28,7 +30,7 @@ pub(super) struct Arrival {
     /// Who hands it in, for the log.
     pub(super) peer: Peer,
     /// The name of its address, once that is known.
-    pub(super) name: Arc<OnceLock<Reverse>>,
+    pub(super) name: Arc<Naming>,
     /// The same for the policy.
     pub(super) client: Client,
     /// What it called itself; empty where it did not.
@@ -41,13 +43,16 @@ pub(super) struct Arrival {
     pub(super) channel: Option<Channel>,
     /// Who it has shown to be (AUTH).
     pub(super) user: Option<String>,
+    /// An access entry throws all its messages away.
+    pub(super) discarded: bool,
 }
 
 impl Arrival {
     /// A client that has said nothing yet.
-    pub(super) fn new(peer: Peer, name: Arc<OnceLock<Reverse>>, client: Client) -> Self {
+    pub(super) fn new(peer: Peer, name: Arc<Naming>, client: Client) -> Self {
         let (hello, channel, user) = (String::new(), None, None);
-        Self { peer, name, client, hello, extended: false, dropped: false, channel, user }
+        let discarded = false;
+        Self { peer, name, client, hello, extended: false, dropped: false, channel, user, discarded }
     }
 
     /// Forgets what the client has said and shown (RFC 3207 4.2).
@@ -76,7 +81,7 @@ impl Arrival {
 
     /// Who hands it in, with the name if it is confirmed.
     fn peer(&self) -> Peer {
-        match (&self.peer, self.name.get()) {
+        match (&self.peer, self.name.reverse()) {
             (Peer::Network { address, .. }, Some(Reverse { name, confirmed: true })) => {
                 Peer::Network { name: Some(name.to_string()), address: *address }
             }
@@ -87,7 +92,7 @@ impl Arrival {
     /// A client of the network as a `Received:` line names it, in Sendmail's words.
     fn client(&self, address: IpAddr) -> String {
         let literal = Domain::Literal(address);
-        match self.name.get() {
+        match self.name.reverse() {
             None => literal.to_string(),
             Some(Reverse { name, confirmed: true }) => format!("{name} {literal}"),
             Some(Reverse { name, confirmed: false }) => format!("{name} {literal} (may be forged)"),
@@ -97,7 +102,7 @@ impl Arrival {
     fn origin(&self) -> Origin {
         match &self.client {
             Client::Local { uid } => Origin::Local { uid: *uid },
-            Client::Network { addr } | Client::Authenticated { addr } => {
+            Client::Network { addr } | Client::Trusted { addr } | Client::Authenticated { addr } => {
                 Origin::Network { peer: *addr, hello: self.hello.clone() }
             }
         }
@@ -117,13 +122,15 @@ pub(super) struct Transaction {
     known: BTreeSet<(Address, Target)>,
     /// What each RCPT named, and what aliases made of it.
     named: Vec<(Address, Vec<Address>)>,
+    /// An access entry throws the message away, whoever else it is for.
+    discarded: bool,
 }
 
 impl Transaction {
     /// A transaction of this sender, as the policy has rewritten it.
     pub(super) fn new(sender: ReversePath, eight_bit: bool, ret: Option<Ret>, envid: Option<String>) -> Self {
         let (recipients, known, named) = (Vec::new(), BTreeSet::new(), Vec::new());
-        Self { sender, eight_bit, smtputf8: false, ret, envid, recipients, known, named }
+        Self { sender, eight_bit, smtputf8: false, ret, envid, recipients, known, named, discarded: false }
     }
 
     /// The transaction that MAIL opens.
@@ -148,6 +155,11 @@ impl Transaction {
             }
         }
         self.named.push((named, addresses));
+    }
+
+    /// The message will be taken and thrown away.
+    pub(super) fn discard(&mut self) {
+        self.discarded = true;
     }
 
     /// Whether nobody would get it.
@@ -250,6 +262,9 @@ impl Message {
             Stage::Header(collector) => self.take_header(collector.finish()).await?,
             Stage::Body => {}
         }
+        if self.transaction.discarded {
+            return Ok(self.throw_away());
+        }
         let size = self.incoming.size();
         let envelope = self.transaction.envelope(&self.arrival, self.international_header);
         let committed = self.incoming.commit(envelope).await;
@@ -257,6 +272,14 @@ impl Message {
         let accepted = Accepted { id, size, message_id: self.message_id };
         accepted.tell(&self.shared, &self.arrival, self.transaction);
         Ok(id)
+    }
+
+    /// The sender is told that it was taken.
+    fn throw_away(self) -> QueueId {
+        let id = self.incoming.id();
+        let (from, peer) = (self.transaction.sender, self.arrival.peer());
+        self.shared.events.emit(Event::Discarded { id, from, peer });
+        id
     }
 
     fn failed(&self, error: &SpoolError) -> Reply {
@@ -272,6 +295,7 @@ impl Message {
         }
         let mut whole = header::without_return_path(block);
         if let Client::Local { uid } = self.arrival.client {
+            whole.extend_from_slice(self.authentication_warning(uid).as_bytes());
             whole.extend_from_slice(self.missing(&found, uid).as_bytes());
         }
         let rewritten = rewrite_header(&self.shared.config.rules, self.shared.here(), &whole);
@@ -280,6 +304,21 @@ impl Message {
         let mut complete = self.received().into_bytes();
         complete.extend_from_slice(&rewritten);
         Ok(complete)
+    }
+
+    /// What `authwarnings` says of a program that names a sender other than its user.
+    fn authentication_warning(&self, uid: u32) -> String {
+        let trusted = uid == 0 || uid == nix::unistd::geteuid().as_raw();
+        let sender = self.transaction.sender.address().map(|address| address.local().to_owned());
+        let user = self.shared.user_name(uid);
+        match sender {
+            Some(sender) if !trusted && sender != user && self.shared.is(Privacy::Authwarnings) => {
+                let address = self.transaction.sender.to_string();
+                let hostname = &self.shared.hostname;
+                format!("X-Authentication-Warning: {hostname}: {user} set sender to {address} using -f\r\n")
+            }
+            _ => String::new(),
+        }
     }
 
     /// The fields that a submission must have (RFC 6409 8) and this one lacks.
@@ -315,7 +354,7 @@ impl Message {
     fn received(&self) -> String {
         let user = match self.arrival.client {
             Client::Local { uid } => self.shared.user_name(uid),
-            Client::Network { .. } | Client::Authenticated { .. } => String::new(),
+            Client::Network { .. } | Client::Trusted { .. } | Client::Authenticated { .. } => String::new(),
         };
         let protocol = self.arrival.protocol(self.transaction.smtputf8);
         let (source, protocol) = match &self.arrival.peer {
@@ -394,6 +433,11 @@ impl Shared {
         Here::new(&self.hostname, &self.addresses)
     }
 
+    /// Whether a privacy flag is set.
+    pub(super) fn is(&self, flag: Privacy) -> bool {
+        self.config.privacy.contains(&flag)
+    }
+
     /// A user's name, or the uid in digits.
     pub(super) fn user_name(&self, uid: u32) -> String {
         match self.users.by_uid(uid) {
@@ -406,14 +450,15 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::naming::Named;
 
     #[test]
     fn what_a_received_line_says_of_a_client() {
         let arrival = |address: &str, name: Option<(&str, bool)>| {
             let address = address.parse().unwrap();
-            let known = OnceLock::new();
+            let known = Naming::default();
             if let Some((name, confirmed)) = name {
-                known.set(Reverse { name: name.parse().unwrap(), confirmed }).unwrap();
+                known.end(Named::As(Reverse { name: name.parse().unwrap(), confirmed }));
             }
             let peer = Peer::Network { name: None, address };
             let client = Client::Network { addr: address };

@@ -21,14 +21,20 @@ use crate::secrets::Secrets;
 use crate::submission::drop;
 use crate::tls::Acceptor;
 
+use rates::Rates;
+
 mod connections;
 mod decide;
 mod dropped;
+mod gate;
 mod header;
 mod listen;
 mod login;
 mod message;
+mod naming;
+mod rates;
 mod session;
+mod verify;
 mod words;
 
 use login::Authority;
@@ -71,6 +77,7 @@ struct Shared {
     events: Events,
     network: Arc<Connections<IpAddr>>,
     local: Arc<Connections<u32>>,
+    rates: Rates<IpAddr>,
     scan: Notify,
     stop: watch::Sender<bool>,
 }
@@ -153,7 +160,9 @@ impl Shared {
         Self {
             acceptor,
             authority,
-            network: Connections::new(limits.connections, limits.connections_per_client),
+            // Who may have how many is decided at the gate: relay networks have no limit.
+            network: Connections::new(limits.connections, u32::MAX),
+            rates: Rates::new(),
             // One user leaves room for another.
             local: Connections::new(
                 limits.connections,

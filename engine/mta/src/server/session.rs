@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailstack_policy::Client;
-use mailstack_runtime::ListenerKind;
+use mailstack_runtime::{ListenerKind, Privacy};
 use mailstack_smtp::command::{MailRequest, RcptRequest};
 use mailstack_smtp::reply::Reply;
 use mailstack_smtp::sasl::{Exchange, Mechanisms};
-use mailstack_smtp::server::{Action, Answer, Closing, Offer, Session, Step};
+use mailstack_smtp::server::{Action, Answer, Closing, HelloFirst, Offer, Session, Step};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::gate::{self, Count, Gate};
 use super::message::{Arrival, Message, Transaction};
 use super::{Shared, words};
 use crate::event::Event;
@@ -54,6 +55,9 @@ pub(super) struct Driver {
     message: Option<Message>,
     accepted: u32,
     patience: Patience,
+    count: Count,
+    /// Recipients refused in this session.
+    refused_recipients: u32,
     stop: watch::Receiver<bool>,
 }
 
@@ -103,7 +107,13 @@ impl Ended {
 
 impl Driver {
     /// A session with this client, at a listener of this kind.
-    pub(super) fn new(shared: Arc<Shared>, stream: Stream, arrival: Arrival, kind: ListenerKind) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stream: Stream,
+        arrival: Arrival,
+        kind: ListenerKind,
+        count: Count,
+    ) -> Self {
         let session = Session::new(offer(&shared, &arrival, kind));
         let implicit_tls = kind == ListenerKind::Submissions;
         let stop = shared.stop.subscribe();
@@ -121,6 +131,8 @@ impl Driver {
             message: None,
             accepted: 0,
             patience: Patience::FULL,
+            count,
+            refused_recipients: 0,
             stop,
         }
     }
@@ -129,7 +141,11 @@ impl Driver {
     pub(super) async fn run(mut self) {
         self.shared.events.emit(Event::SessionOpened { peer: self.arrival.peer.clone() });
         let begun = if self.implicit_tls { self.handshake().await } else { Ok(()) };
-        let conversed = match begun {
+        let opened = match begun {
+            Ok(()) => self.open().await,
+            Err(ended) => Err(ended),
+        };
+        let conversed = match opened {
             Ok(()) => self.converse().await,
             Err(ended) => Err(ended),
         };
@@ -140,6 +156,49 @@ impl Driver {
         self.say_farewell(&ended).await;
         let (peer, messages) = (self.arrival.peer, self.accepted);
         self.shared.events.emit(Event::SessionClosed { peer, messages, reason: ended.reason() });
+    }
+
+    /// What comes before the greeting.
+    async fn open(&mut self) -> Result<(), Ended> {
+        let mut stop = self.shared.stop.subscribe();
+        let gate = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return Err(Ended::Stopping),
+            gate = self.shared.gate(&self.arrival, self.count) => gate,
+        };
+        gate::admitted(&mut self.arrival, &gate);
+        match gate {
+            Gate::Open(pause) if pause.is_zero() => Ok(()),
+            Gate::Open(pause) => self.pause(pause).await,
+            Gate::Trusted | Gate::Discard => Ok(()),
+            Gate::Denied(reply) => {
+                let peer = self.arrival.peer.clone();
+                self.shared.events.emit(Event::SessionRefused { peer, reply: reply.to_string() });
+                self.session.turn_away(None, reply);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits before the greeting. Who talks first takes no answer for one: not a mail server.
+    async fn pause(&mut self, pause: Duration) -> Result<(), Ended> {
+        let mut stop = self.shared.stop.subscribe();
+        let talk = tokio::time::timeout(pause, self.stream.read_buf(&mut self.input));
+        let talked = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return Err(Ended::Stopping),
+            talked = talk => talked,
+        };
+        match talked {
+            Err(_) => Ok(()),
+            Ok(Err(e)) => Err(Ended::Lost(e)),
+            Ok(Ok(0)) => Err(Ended::HungUp),
+            Ok(Ok(_)) => {
+                let (peer, hostname) = (self.arrival.peer.clone(), self.shared.hostname.as_str());
+                let greeting = words::not_accepting(hostname);
+                self.shared.events.emit(Event::SessionRefused { peer, reply: greeting.to_string() });
+                self.session.turn_away(Some(greeting), words::COMMAND_REJECTED);
+                Ok(())
+            }
+        }
     }
 
     async fn converse(&mut self) -> Result<Closing, Ended> {
@@ -158,8 +217,8 @@ impl Driver {
                 }
                 Action::Close(closing) => return Ok(closing),
                 Action::Hello { name, extended } => self.hello(name, extended),
-                Action::Mail(request) => self.mail(request),
-                Action::Rcpt(request) => self.rcpt(request),
+                Action::Mail(request) => self.mail(request).await,
+                Action::Rcpt(request) => self.rcpt(request).await,
                 Action::DataStart => self.data(),
                 Action::StartTls => self.start_tls().await?,
                 Action::Auth { mechanism, initial } => self.authenticate(mechanism, initial).await,
@@ -168,9 +227,9 @@ impl Driver {
                 Action::EndOfData => self.end_of_data().await,
                 Action::Aborted(fault) => self.aborted(fault.to_string()),
                 Action::Reset => self.give_up(),
-                Action::Verify(_) | Action::Expand(_) | Action::Etrn(_) => {
-                    self.session.answer(Answer::Accept)
-                }
+                Action::Verify(who) => self.session.answer(self.shared.verify(&self.arrival, &who)),
+                Action::Expand(who) => self.session.answer(self.shared.expand(&self.arrival, &who)),
+                Action::Etrn(_) => self.session.answer(Answer::Accept),
                 Action::Continue => {}
             }
             if self.session.output_mut().len() > MAX_OUTPUT {
@@ -288,9 +347,9 @@ impl Driver {
         self.session.answer(Answer::Accept);
     }
 
-    fn mail(&mut self, request: MailRequest) {
+    async fn mail(&mut self, request: MailRequest) {
         let written = request.from.to_string();
-        let answer = match self.shared.mail(&self.arrival.client, request) {
+        let answer = match self.shared.mail(&self.arrival, request).await {
             Ok(transaction) => {
                 self.transaction = Some(transaction);
                 words::sender_ok(&written)
@@ -300,16 +359,28 @@ impl Driver {
         self.session.answer(answer);
     }
 
-    fn rcpt(&mut self, request: RcptRequest) {
+    async fn rcpt(&mut self, request: RcptRequest) {
+        self.slow_down().await;
         let command = format!("RCPT TO:<{}>", request.to);
         let Some(transaction) = &mut self.transaction else {
             return self.session.answer(words::LOCAL_ERROR);
         };
-        let answer = match self.shared.rcpt(&self.arrival.client, transaction, request) {
+        let answer = match self.shared.rcpt(&self.arrival, transaction, request).await {
             Ok(reply) => reply,
-            Err(reply) => self.refused(command, reply),
+            Err(reply) => {
+                self.refused_recipients = self.refused_recipients.saturating_add(1);
+                self.refused(command, reply)
+            }
         };
         self.session.answer(answer);
+    }
+
+    /// `BadRcptThrottle`: who guesses recipients is kept waiting.
+    async fn slow_down(&self) {
+        let most = self.shared.config.checks.bad_recipients;
+        if most > 0 && self.refused_recipients >= most {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     fn data(&mut self) {
@@ -359,12 +430,18 @@ fn offer(shared: &Shared, arrival: &Arrival, kind: ListenerKind) -> Offer {
     let offer = Offer {
         max_size: limits.message_size,
         max_recipients: limits.recipients,
-        dsn: true,
+        dsn: !shared.is(Privacy::Noreceipts),
         smtputf8: true,
+        greeting: shared.config.greeting.clone(),
+        hello_first: HelloFirst {
+            mail: shared.is(Privacy::Needmailhelo),
+            verify: shared.is(Privacy::Needvrfyhelo),
+            expand: shared.is(Privacy::Needexpnhelo),
+        },
         ..Offer::new(shared.hostname.as_str())
     };
     match arrival.client {
-        Client::Network { addr } | Client::Authenticated { addr } => {
+        Client::Network { addr } | Client::Trusted { addr } | Client::Authenticated { addr } => {
             let authority = shared.authority.as_ref();
             Offer {
                 starttls: shared.acceptor.is_some() && kind != ListenerKind::Submissions,

@@ -280,6 +280,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         message_size: 1000,
         recipients: 1,
+        free_space: 0,
         header_size: 100,
         hops: 2,
         connections: 1,

@@ -66,6 +66,7 @@ pub(crate) fn empty_rules() -> Rules {
         local_domains: BTreeSet::new(),
         relay_domains: BTreeSet::new(),
         relay_networks: BTreeSet::new(),
+        access: BTreeMap::new(),
         masquerade: None,
         generics: None,
         virtual_domains: BTreeSet::new(),

@@ -98,6 +98,22 @@ impl Session {
         &self.offer
     }
 
+    /// Before anything was said: opens with this in place of the greeting, and denies the client all that would bring
+    /// a message. A 421 ends the session.
+    pub fn turn_away(&mut self, greeting: Option<Reply>, denied: Reply) {
+        if greeting.is_some() || denied.code() == 421 {
+            self.output.clear();
+        }
+        if let Some(greeting) = greeting {
+            self.say(&greeting);
+        }
+        if denied.code() == 421 {
+            self.close(&denied, Closing::Answered);
+        } else {
+            self.offer.denied = Some(denied);
+        }
+    }
+
     /// Whether a transaction is open: what it brought must be given up when the connection ends.
     pub fn in_transaction(&self) -> bool {
         match &self.state {
@@ -277,6 +293,11 @@ impl Session {
             Ok(command) => command,
             Err(error) => return self.no_command(&error, crowded),
         };
+        if let Some(denied) = self.offer.denied.clone()
+            && !is_harmless(&command)
+        {
+            return self.wrong(denied);
+        }
         // RFC 2920 3.1: EHLO must be waited for.
         if crowded && !self.offer.local && matches!(command, command::Command::Hello { .. }) {
             return self.violated();
@@ -346,6 +367,9 @@ impl Session {
     }
 
     fn no_command<'a>(&mut self, error: &CommandError, crowded: bool) -> Action<'a> {
+        if let (Some(denied), false) = (&self.offer.denied, matches!(error, CommandError::Unrecognized(_))) {
+            return self.wrong(denied.clone());
+        }
         let action = self.wrong(error.reply());
         match error {
             // RFC 3030 2: what follows is a chunk of a message, not commands.
@@ -392,6 +416,12 @@ impl Session {
     pub(super) fn say(&mut self, reply: &Reply) {
         reply.write_to(&mut self.output);
     }
+}
+
+/// What is answered even to whom nothing is allowed.
+fn is_harmless(command: &command::Command) -> bool {
+    use command::Command::{Hello, Noop, Quit, Reset};
+    matches!(command, Hello { .. } | Noop | Quit | Reset)
 }
 
 /// Only MAIL, RCPT and AUTH may be over 512 octets.

@@ -85,6 +85,12 @@ impl Expect {
             Command::Noop => Turn::Said(self, words::NOOP),
             Command::Help => Turn::Said(self, words::HELP),
             Command::Quit => Turn::Quit,
+            Command::Verify(_) if self == Expect::Hello && offer.hello_first.verify => {
+                Turn::Wrong(self, words::INTRODUCE_YOURSELF)
+            }
+            Command::Expand(_) if self == Expect::Hello && offer.hello_first.expand => {
+                Turn::Wrong(self, words::INTRODUCE_YOURSELF)
+            }
             Command::Verify(who) => Turn::Ask(Due::Verify(self), Ask::Verify(who)),
             Command::Expand(who) => Turn::Ask(Due::Expand(self), Ask::Expand(who)),
             Command::Etrn(what) => self.etrn(what, offer),
@@ -145,19 +151,19 @@ impl Expect {
 
     fn mail(self, request: MailRequest, offer: &Offer) -> Turn {
         match self {
-            Expect::Hello => Turn::Wrong(self, words::HELLO_FIRST),
+            Expect::Hello if offer.hello_first.mail => Turn::Wrong(self, words::HELLO_FIRST),
             Expect::Rcpt | Expect::Data(_) | Expect::Chunk(_) => Turn::Wrong(self, words::SENDER_GIVEN),
-            Expect::Mail if offer.needs_auth => Turn::Wrong(self, words::AUTH_REQUIRED),
-            Expect::Mail if request.smtputf8 && !offer.smtputf8 => {
+            _ if offer.needs_auth => Turn::Wrong(self, words::AUTH_REQUIRED),
+            _ if request.smtputf8 && !offer.smtputf8 => {
                 Turn::Wrong(self, CommandError::UnknownParameter("SMTPUTF8".to_owned()).reply())
             }
-            Expect::Mail if !offer.dsn && (request.ret.is_some() || request.envid.is_some()) => {
+            _ if !offer.dsn && (request.ret.is_some() || request.envid.is_some()) => {
                 Turn::Said(self, words::NO_DSN)
             }
-            Expect::Mail if request.size.is_some_and(|size| size > offer.max_size) => {
+            _ if request.size.is_some_and(|size| size > offer.max_size) => {
                 Turn::Said(self, words::size_exceeded(offer.max_size))
             }
-            Expect::Mail => Turn::Ask(Due::Mail, Ask::Mail(request)),
+            _ => Turn::Ask(Due::Mail, Ask::Mail(request)),
         }
     }
 
@@ -189,7 +195,7 @@ impl Expect {
     fn etrn(self, what: String, offer: &Offer) -> Turn {
         match offer.etrn {
             true => Turn::Ask(Due::Etrn(self), Ask::Etrn(what)),
-            false => Turn::Wrong(self, CommandError::NotImplemented("ETRN").reply()),
+            false => Turn::Wrong(self, words::NOT_ALLOWED),
         }
     }
 

@@ -13,6 +13,10 @@ pub(super) const HELP: Reply = Reply::fixed(
     "Topics:\n    HELO    EHLO    MAIL    RCPT    DATA\n    RSET    NOOP    QUIT    HELP    VRFY\nEnd of HELP info",
 );
 pub(super) const HELLO_FIRST: Reply = Reply::fixed(503, Enhanced(5, 0, 0), "Polite people say HELO first");
+pub(super) const INTRODUCE_YOURSELF: Reply =
+    Reply::fixed(503, Enhanced(5, 0, 0), "I demand that you introduce yourself first");
+pub(super) const NOT_ALLOWED: Reply =
+    Reply::fixed(502, Enhanced(5, 7, 0), "Sorry, we do not allow this operation");
 pub(super) const SENDER_GIVEN: Reply = Reply::fixed(503, Enhanced(5, 5, 0), "Sender already specified");
 pub(super) const MAIL_FIRST: Reply = Reply::fixed(503, Enhanced(5, 0, 0), "Need MAIL before RCPT");
 pub(super) const NEED_MAIL: Reply = Reply::fixed(503, Enhanced(5, 0, 0), "Need MAIL command");
@@ -43,7 +47,6 @@ const RECIPIENT_OK: Reply = Reply::fixed(250, Enhanced(2, 1, 5), "Recipient ok")
 const ACCEPTED: Reply = Reply::fixed(250, Enhanced(2, 0, 0), "Message accepted for delivery");
 const CANNOT_VERIFY: Reply =
     Reply::fixed(252, Enhanced(2, 5, 2), "Cannot VRFY user; try RCPT to attempt delivery (or try finger)");
-const NO_EXPAND: Reply = Reply::fixed(502, Enhanced(5, 7, 0), "Sorry, we do not allow this operation");
 const QUEUING: Reply = Reply::fixed(250, Enhanced(2, 0, 0), "Queuing started");
 
 pub(super) fn greeting(offer: &Offer) -> Reply {
@@ -63,12 +66,17 @@ pub(super) fn accepted(due: Due, offer: &Offer) -> Reply {
         Due::Chunk { size, .. } => chunk(size),
         Due::Auth => AUTHENTICATED,
         Due::Verify(_) => CANNOT_VERIFY,
-        Due::Expand(_) => NO_EXPAND,
+        Due::Expand(_) => NOT_ALLOWED,
         Due::Etrn(_) => QUEUING,
     }
 }
 
 fn extensions(offer: &Offer) -> Reply {
+    // Nothing is worth offering to whom nothing is allowed.
+    if offer.denied.is_some() {
+        let text = format!("{} Hello, pleased to meet you\nENHANCEDSTATUSCODES", offer.hostname);
+        return Reply::new(250, None, text);
+    }
     let mut text = format!(
         "{} Hello, pleased to meet you\nENHANCEDSTATUSCODES\nPIPELINING\n8BITMIME\nSIZE {}",
         offer.hostname, offer.max_size

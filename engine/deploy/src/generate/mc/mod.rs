@@ -3,6 +3,7 @@
 //! The library says nothing when the order is wrong: OSTYPE before every define (it overwrites them), masquerading
 //! before `FEATURE(msp)` but after `FEATURE(nullclient)`, features before mailers.
 
+mod checks;
 mod client;
 mod mta;
 mod quote;
@@ -59,6 +60,8 @@ impl Mc {
         match model.platform {
             Platform::Debian => mc.call("OSTYPE", "debian"),
         }
+        mc.block("No name and version in Received.");
+        mc.fixed("_REC_BY_", "$.by $j$?r with $r$. id $i$?{tls_version}");
         mc
     }
 

@@ -2,11 +2,13 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use ipnet::IpNet;
+use mailstack_policy::access::{AccessKey, Subject};
 use mailstack_policy::rules::Masquerade;
 use mailstack_runtime::MailboxFormat;
 
 use super::security::daemon_kind;
-use super::{Mc, host_list};
+use super::{Mc, checks, host_list};
 use crate::generate::tables;
 use crate::model::{Model, Mta, Relay};
 
@@ -18,6 +20,8 @@ pub(super) fn loopback_mc(model: &Model, mta: &Mta) -> String {
         &["Takes mail from this host alone, expands its aliases and hands the rest on."],
     );
     common(&mut mc, model, mta);
+    mc.block("Programs do not look at a refusal, and the mail host may know their senders.");
+    mc.feature("accept_unresolvable_domains");
     tables(&mut mc, model, mta, None);
     mailers(&mut mc, mta);
     if let Some(mail_hosts) = &mta.mail_hosts {
@@ -34,12 +38,16 @@ pub(super) fn gateway_mc(model: &Model, mta: &Mta, relay: &Relay) -> String {
         &["Takes mail for its domains, relays for its networks and refuses all else."],
     );
     common(&mut mc, model, mta);
-    if relay.networks.iter().any(|network| network.addr().is_ipv6()) {
+    let relaying = relay.networks.iter().any(|network| network.addr().is_ipv6());
+    let listed = |key: &AccessKey| matches!(key.subject, Subject::Network(IpNet::V6(_)));
+    if relaying || relay.access.keys().any(listed) || relay.checks.greet_pause > 0 {
         mc.block("IPv6 addresses in full: the form that access is written in.");
         mc.define("confUSE_COMPRESSED_IPV6_ADDRESSES", "False");
     }
+    checks::defines(&mut mc, &relay.checks);
     tables(&mut mc, model, mta, Some(relay));
     mailers(&mut mc, mta);
+    checks::rulesets(&mut mc, &relay.checks);
     mc.0
 }
 
@@ -50,13 +58,12 @@ fn common(mc: &mut Mc, model: &Model, mta: &Mta) {
     mc.fixed("confTRUSTED_USER", "smmta");
     mc.fixed("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
     mc.fixed("ALIAS_FILE", "/etc/mail/aliases");
-    mc.block("No version in the greeting; no EXPN, VRFY, VERB, ETRN; the queue is nobody's business.");
-    mc.fixed("confSMTP_LOGIN_MSG", "$j $b");
-    mc.fixed("confPRIVACY_FLAGS", "goaway,noetrn,restrictmailq,restrictqrun");
+    checks::disclosure(mc, mta);
     mc.block("No ident look-ups: they delay each session and prove nothing.");
     mc.fixed("confTO_IDENT", "0");
     mc.message_limits(model);
     mc.define_number("confMAX_DAEMON_CHILDREN", model.limits.connections.into());
+    mc.define_number("confMIN_FREE_BLOCKS", model.limits.free_space.div_ceil(4096));
     mc.queue(model);
     if let Some(mail_hosts) = &mta.mail_hosts {
         mc.block("Everything that is not local goes to the mail host.");
@@ -161,10 +168,10 @@ fn tables(mc: &mut Mc, model: &Model, mta: &Mta, relay: Option<&Relay>) {
         mc.block("What addresses of local and virtual domains mean. Not optional, as above.");
         mc.feature_with("virtusertable", "hash /etc/mail/virtusertable");
     }
-    if relay.is_some() {
+    if let Some(relay) = relay {
         mc.block("Who may relay, and how many connections one client has. Not optional, as above.");
         mc.line("FEATURE(`access_db', `hash -T<TMPF> /etc/mail/access')dnl");
-        mc.line("FEATURE(`conncontrol', , `terminate')dnl");
+        checks::features(mc, relay);
     }
 }
 

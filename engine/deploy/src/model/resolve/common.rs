@@ -49,6 +49,7 @@ fn limits(written: &Written, defaults: &Defaults, faults: &mut Faults) -> Limits
     };
     let message_size = size("message_size", &written.message_size, default.message_size, KIB, 1 << 40);
     let header_size = size("header_size", &written.header_size, default.header_size.into(), KIB, KIB * KIB);
+    let free_space = size("free_space", &written.free_space, default.free_space, 1024 * KIB, 1 << 40);
     let mut count = |key: &str, count: Option<u32>, default: u32, most: u32| match count {
         Some(count) => in_range(&format!("limits.{key}"), count.into(), 1, most.into(), faults)
             .map_or(default, |_| count),
@@ -56,6 +57,7 @@ fn limits(written: &Written, defaults: &Defaults, faults: &mut Faults) -> Limits
     };
     let limits = Limits {
         message_size,
+        free_space,
         header_size: u32::try_from(header_size).unwrap_or(default.header_size),
         recipients: count(
             "recipients_per_message",

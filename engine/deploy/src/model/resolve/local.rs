@@ -15,7 +15,7 @@ use super::virtusers::{Ours, generics, virtuser_loops, virtusers};
 use super::{Faults, cross, masquerade as client_masquerade};
 use crate::model::defaults::Defaults;
 use crate::model::fault::FaultKind;
-use crate::model::{ALWAYS_ALIASED, Mta, mailbox_format, parse};
+use crate::model::{ALWAYS_ALIASED, Mta, mailbox_format, parse, privacy};
 
 /// The keys, resolved; None where a fault leaves nothing to hold. `listen` None: the role's default.
 pub(super) fn resolve(
@@ -48,9 +48,28 @@ pub(super) fn resolve(
         aliases,
         mailertable: mailertable.into_iter().map(|(_, key, mailer)| (key, mailer)).collect(),
         mailboxes: mailboxes(written, defaults, faults)?,
+        greeting: greeting(written.greeting.as_deref(), faults),
+        privacy: written.privacy.as_ref().map_or_else(|| defaults.privacy.clone(), |flags| privacy(flags)),
     };
     virtuser_loops(&virtusers, &mta, common, faults);
     Some(mta)
+}
+
+/// Names of programs that a greeting shall not tell.
+const PROGRAMS: [&str; 2] = ["sendmail", "mailstack"];
+
+fn greeting(written: Option<&str>, faults: &mut Faults) -> String {
+    let Some(text) = written else { return String::new() };
+    let lower = text.to_ascii_lowercase();
+    let fault = match parse::reply_text(text) {
+        None => FaultKind::ReplyText { text: text.to_owned() },
+        Some(_) if PROGRAMS.iter().any(|program| lower.contains(program)) => {
+            FaultKind::GreetingTells { text: text.to_owned() }
+        }
+        Some(text) => return text.to_owned(),
+    };
+    faults.add("greeting", fault);
+    String::new()
 }
 
 /// The parsed entries of a list with their index; an entry that says the same as one before is a fault.

@@ -38,6 +38,7 @@ fn lists() -> BTreeMap<String, Vec<AliasTarget>> {
 
 pub(super) fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
     let rules = Rules {
+        access: Default::default(),
         qualify: Qualify::OwnHost,
         local_mailboxes: has_mailboxes,
         local_domains: BTreeSet::from(["corp.example".parse().unwrap()]),
@@ -68,7 +69,11 @@ pub(super) fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
             control_socket: path("control"),
             pid_file: path("pid"),
         },
+        checks: Default::default(),
+        greeting: String::new(),
+        privacy: Default::default(),
         limits: Limits {
+            free_space: 0,
             message_size: 1 << 20,
             recipients: 100,
             header_size: 32768,

@@ -106,6 +106,7 @@ async fn the_control_socket_answers() {
     let socket = unix::bind(&world.root.path(&world.config.paths.control_socket), 0o666).unwrap();
     socket.set_nonblocking(true).unwrap();
     let facts = Facts {
+        privacy: world.config.privacy.clone(),
         role: world.config.role,
         hostname: "gw.corp.example".into(),
         since: Timestamp(0),

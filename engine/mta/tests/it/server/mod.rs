@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "what a test cannot set up fails it")]
 
 mod attacks;
+mod checks;
 mod daemon;
 mod drop_directory;
 mod local;
