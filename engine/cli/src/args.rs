@@ -184,7 +184,7 @@ pub enum Command {
 pub struct TraceArguments {
     /// The recipient
     pub address: Address,
-    /// The sender; `<>` is the null sender [default: root, or <> where another host connects]
+    /// The sender; `<>` is the null sender; default: root, or `<>` where another host connects
     #[arg(long, value_name = "WHO", value_parser = sender)]
     pub from: Option<Sender>,
     /// Who hands the message in: `local`, a program of the host, or the address of another host
