@@ -45,7 +45,7 @@ fn a_disk_that_fills_up_refuses_mail_and_takes_it_again_once_there_is_room() {
         println!("SKIPPED: a file system of its own needs root");
         return;
     }
-    let world = World::new("");
+    let world = World::new("limits.free_space = \"1MiB\"\n");
     let spool = world.host.path("var/spool/mailstack");
     std::fs::remove_dir_all(&spool).unwrap();
     std::fs::create_dir(&spool).unwrap();
