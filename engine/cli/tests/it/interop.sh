@@ -1,6 +1,7 @@
 #!/bin/sh
 # From mailstack through another MTA to mailstack, in namespaces of their own:
 #   sh interop.sh MAILSTACK ROOTS PEER tls|clear DIRECTORY
+# No name server answers here, so the domain of the senders is said to be one.
 # a (127.0.0.1:2501) hands everything to the peer (port 25), which hands it to b (127.0.0.1:2502), where alice reads.
 # Two messages go in at a: one of ASCII, one whose sender is beyond it. What came of them lies in DIRECTORY.
 set -eu
@@ -30,6 +31,7 @@ role = "gateway"
 hostname = "a.mailstack.example"
 mail_host = "[127.0.0.1]"
 listen = ["127.0.0.1:2501"]
+access."From:corp.example" = "OK"
 TOML
 cat >"$work/b.toml" <<TOML
 schema = 1
@@ -37,6 +39,7 @@ role = "gateway"
 hostname = "b.mailstack.example"
 listen = ["127.0.0.1:2502"]
 local_domains = ["corp.example"]
+access."From:corp.example" = "OK"
 $tls
 TOML
 for host in a b; do
