@@ -32,7 +32,7 @@ pub(super) fn add(model: &Model, files: &mut Files) {
     if let RoleModel::Gateway(_, relay) = &model.role {
         table("etc/mail/access", access(model, relay));
     }
-    add_file(files, "etc/mail/helpfile", Kind::Config, HELPFILE.to_owned());
+    add_file(files, "etc/mail/mailstack.help", Kind::Config, HELPFILE.to_owned());
 }
 
 /// What HELP says: the file of the package tells the version.

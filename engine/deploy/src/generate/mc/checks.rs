@@ -13,7 +13,7 @@ pub(super) fn disclosure(mc: &mut Mc, mta: &Mta) {
         "" => mc.fixed("confSMTP_LOGIN_MSG", "$j $b"),
         text => mc.line(&format!("define(`confSMTP_LOGIN_MSG', `$j {}')dnl", inner(text))),
     }
-    mc.fixed("HELP_FILE", "/etc/mail/helpfile");
+    mc.fixed("HELP_FILE", "/etc/mail/mailstack.help");
     mc.line(&format!("define(`confPRIVACY_FLAGS', `{}')dnl", privacy(mta)));
 }
 
