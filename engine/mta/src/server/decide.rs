@@ -104,7 +104,8 @@ impl Shared {
 
     /// The programs of a loopback MTA do not look at a refusal, and their senders may be known to the mail host alone.
     async fn check_domain(&self, domain: &DomainName, written: &str) -> Result<(), Reply> {
-        if *domain == self.hostname || self.config.role == Role::Loopback {
+        let own = self.here().is_local(&self.config.rules, &Domain::Name(domain.clone()));
+        if own || self.config.role == Role::Loopback {
             return Ok(());
         }
         match tokio::time::timeout(LOOK_UP, self.dns.exists(domain)).await {
