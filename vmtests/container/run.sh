@@ -55,7 +55,7 @@ send() { printf 'To: root@corp.example\nSubject: %s\n\nbody\n' "$1" | in_host cl
 rcpt() {
     python3 -c '
 import smtplib, sys
-smtp = smtplib.SMTP("172.29.25.2", 25, "outsider.example", timeout=20)
+smtp = smtplib.SMTP("172.29.25.2", 25, "outsider.example", timeout=60)
 smtp.ehlo()
 smtp.mail(sys.argv[1])
 print(smtp.rcpt(sys.argv[2])[0])
@@ -81,7 +81,11 @@ send first
 until_ok "mail goes from the client by the gateway to the mailbox" arrived first
 mailbox | grep -q '^From: .*mailstack@corp.example' || fail "the sender is not masqueraded: $(mailbox | grep '^From: ')"
 [ "$(rcpt "" root@corp.example)" = 250 ] || fail "the gateway refuses mail for its domain"
-[ "$(rcpt "" b@other.example)" = 550 ] || fail "the gateway relays for strangers"
+# 450 where no name server says what the name of this machine is.
+case "$(rcpt "" b@other.example)" in
+    550 | 450) ;;
+    *) fail "the gateway relays for strangers" ;;
+esac
 say "it takes mail for its domain, and relays for no stranger"
 
 compose stop mailbox >/dev/null 2>&1
