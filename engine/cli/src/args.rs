@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use clap::builder::PossibleValue;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use mailstack_deploy::sendmail::process::Part as SendmailPart;
 use mailstack_mta::message::QueueId;
 use mailstack_policy::{Address, Client, ReversePath};
@@ -171,7 +171,7 @@ pub enum Command {
         #[arg(long)]
         wait: bool,
     },
-    /// Look at the queue
+    /// Look at the queue, and change it
     Queue {
         /// What to do
         #[command(subcommand)]
@@ -245,6 +245,9 @@ pub enum QueueCommand {
         /// Only those behind this one
         #[arg(long, value_name = "ID")]
         after: Option<QueueId>,
+        /// Which messages
+        #[command(flatten)]
+        select: Select,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -273,8 +276,167 @@ pub enum QueueCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Try all that waits now
-    Flush,
+    /// Show all that is known of one message
+    Show {
+        /// The message
+        id: QueueId,
+        /// With its body
+        #[arg(long)]
+        body: bool,
+        /// Print JSON; with the header, and the body where it is asked for
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try what waits now: all of it, or what is selected
+    Flush {
+        /// Which messages
+        #[command(flatten)]
+        select: Select,
+        /// Options of what is done with messages
+        #[command(flatten)]
+        options: Operate,
+    },
+    /// Try messages no more until they are released
+    #[command(group = selected())]
+    Hold {
+        /// Which messages
+        #[command(flatten)]
+        select: Select,
+        /// Options of what is done with messages
+        #[command(flatten)]
+        options: Operate,
+    },
+    /// Let go on what is held, whoever or whatever holds it
+    #[command(group = selected())]
+    Release {
+        /// Which messages
+        #[command(flatten)]
+        select: Select,
+        /// Options of what is done with messages
+        #[command(flatten)]
+        options: Operate,
+    },
+    /// Take messages out, or the recipients that are selected; nobody is told
+    #[command(group = selected())]
+    Remove {
+        /// Which messages
+        #[command(flatten)]
+        select: Select,
+        /// Options of what is done with messages
+        #[command(flatten)]
+        options: Operate,
+    },
+    /// Route messages anew, and try them now
+    #[command(group = selected())]
+    Requeue {
+        /// Which messages
+        #[command(flatten)]
+        select: Select,
+        /// Options of what is done with messages
+        #[command(flatten)]
+        options: Operate,
+    },
+    /// Return messages to their senders, or say so of the recipients that are selected
+    #[command(group = selected())]
+    Bounce {
+        /// Why, for the sender
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Which messages
+        #[command(flatten)]
+        select: Select,
+        /// Options of what is done with messages
+        #[command(flatten)]
+        options: Operate,
+    },
+}
+
+/// Nothing is done to everything by leaving something out.
+fn selected() -> ArgGroup {
+    let ways = ["ids", "sender", "recipient", "destination", "older_than", "younger_than", "all"];
+    ArgGroup::new("selected").args(ways).multiple(true).required(true)
+}
+
+/// Which messages, and which of their recipients: all that is said must be so. `*` in a pattern stands for any
+/// characters.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Select {
+    /// These messages; `-`: those named on standard input
+    #[arg(value_name = "ID", value_parser = named)]
+    pub ids: Vec<Named>,
+    /// From this sender: `user@domain`, `@domain`, `user`, `<>`
+    #[arg(long, value_name = "PATTERN")]
+    pub sender: Option<String>,
+    /// To this recipient, as it is or as it was before an alias
+    #[arg(long, value_name = "PATTERN")]
+    pub recipient: Option<String>,
+    /// On the way there: `domain.example`, `[host.example]`, `local`
+    #[arg(long, value_name = "PATTERN")]
+    pub destination: Option<String>,
+    /// Accepted at least so long ago: `30m`, `12h`, `2d`, `1d12h`
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub older_than: Option<Age>,
+    /// Accepted less than so long ago
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub younger_than: Option<Age>,
+    /// Everything
+    #[arg(long, conflicts_with_all = ["ids", "sender", "recipient", "destination", "older_than", "younger_than"])]
+    pub all: bool,
+}
+
+/// Options of what is done with messages.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Operate {
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A message that is named, or `-`: they are on standard input.
+#[derive(Clone, Copy, Debug)]
+pub enum Named {
+    /// By its queue id.
+    Id(QueueId),
+    /// On standard input, one a line.
+    Input,
+}
+
+fn named(text: &str) -> Result<Named, String> {
+    match text {
+        "-" => Ok(Named::Input),
+        id => id.parse().map(Named::Id).map_err(|error: mailstack_mta::message::NoQueueId| error.to_string()),
+    }
+}
+
+/// An age in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age(pub u64);
+
+fn age(text: &str) -> Result<Age, String> {
+    let wrong = || "numbers, each with s, m, h, d or w behind it: 30m, 1d12h".to_owned();
+    let (mut seconds, mut number) = (0_u64, None::<u64>);
+    for c in text.chars() {
+        if let Some(digit) = c.to_digit(10) {
+            let before = number.unwrap_or(0).checked_mul(10);
+            number = Some(before.and_then(|n| n.checked_add(u64::from(digit))).ok_or_else(wrong)?);
+            continue;
+        }
+        let unit = match c {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 604_800,
+            _ => return Err(wrong()),
+        };
+        let part = number.take().and_then(|n| n.checked_mul(unit)).ok_or_else(wrong)?;
+        seconds = seconds.checked_add(part).ok_or_else(wrong)?;
+    }
+    // A number alone could be of any unit.
+    if number.is_some() || text.is_empty() { Err(wrong()) } else { Ok(Age(seconds)) }
 }
 
 /// What to do with users.
@@ -366,4 +528,41 @@ pub enum Part {
     Fish,
     /// Completions for zsh
     Zsh,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["mailstack", "queue"].into_iter().chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn ages() {
+        for (text, seconds) in [("30m", 1800), ("1d12h", 129_600), ("0s", 0), ("2w", 1_209_600)] {
+            assert_eq!(age(text), Ok(Age(seconds)), "{text}");
+        }
+        for text in ["", "30", "m", "3x", "1d12", "-1d", "99999999999999999999d", "9999999999999999999w"] {
+            assert!(age(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_done_to_everything_by_leaving_something_out() {
+        for command in ["hold", "release", "remove", "requeue", "bounce"] {
+            assert!(parse(command).is_err(), "{command}");
+            for select in
+                ["--all", "0000000000001", "--sender <>", "--older-than 2d --recipient @x.example", "-"]
+            {
+                parse(&format!("{command} {select}")).unwrap();
+            }
+            assert!(parse(&format!("{command} --all --sender <>")).is_err());
+            assert!(parse(&format!("{command} 123")).is_err());
+            assert!(parse(&format!("{command} --dry-run")).is_err());
+        }
+        for command in ["flush", "list", "flush --destination local", "list --sender @x.example"] {
+            parse(command).unwrap();
+        }
+    }
 }

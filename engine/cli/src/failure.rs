@@ -44,6 +44,16 @@ pub enum Failure {
         /// What the system said.
         source: io::Error,
     },
+    /// The host's Sendmail runs the role, and this is not done with its queue.
+    NotOfSendmail {
+        /// What is not done.
+        what: &'static str,
+    },
+    /// What is said on standard input, or how much of it, cannot be followed.
+    Named {
+        /// What is wrong.
+        text: String,
+    },
     /// A part of the host's Sendmail did not start.
     Part {
         /// Why.

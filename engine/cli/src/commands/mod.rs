@@ -6,10 +6,12 @@ mod build;
 mod check;
 mod foreground;
 mod generations;
+mod operate;
 mod plan;
 mod queue;
 mod resolved;
 mod run;
+mod show;
 mod spool;
 mod status;
 mod trace;
@@ -17,6 +19,7 @@ mod trace;
 use std::io::Write;
 
 use anstream::stdout;
+use mailstack_mta::control::Operation;
 use mailstack_schema::host::Host;
 use mailstack_schema::topology::Topology;
 use mailstack_schema::{profiles, role_schema_text, schema_text};
@@ -58,9 +61,18 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
 }
 
 fn queue(host: &HostTree, command: QueueCommand) -> Result<Exit, Failure> {
+    let operate = |operation, select, options| operate::operate(host, &operation, &select, options);
     match command {
-        QueueCommand::List { limit, after, json } => queue::list(host, after, limit, json),
-        QueueCommand::Flush => queue::flush(host),
+        QueueCommand::List { limit, after, select, json } => queue::list(host, after, limit, &select, json),
+        QueueCommand::Show { id, body, json } => show::show(host, id, body, json),
+        QueueCommand::Flush { select, options } => queue::flush(host, &select, options),
+        QueueCommand::Hold { select, options } => operate(Operation::Hold, select, options),
+        QueueCommand::Release { select, options } => operate(Operation::Release, select, options),
+        QueueCommand::Remove { select, options } => operate(Operation::Remove, select, options),
+        QueueCommand::Requeue { select, options } => operate(Operation::Requeue, select, options),
+        QueueCommand::Bounce { reason, select, options } => {
+            operate(Operation::Bounce { reason }, select, options)
+        }
         QueueCommand::Verify { json } => spool::verify(host, json),
         QueueCommand::Export { directory, json } => spool::export(host, &directory, json),
         QueueCommand::Import { directory, json } => spool::import(host, &directory, json),

@@ -5,42 +5,51 @@ use std::process::Stdio;
 
 use anstream::{eprint, eprintln, stdout};
 use mailstack_deploy::sendmail::queue as sendmail_queue;
-use mailstack_mta::control::{Client, Entry, EntryRecipient, Item};
+use mailstack_mta::control::{Client, Entry, EntryRecipient, Item, Operation, View};
 use mailstack_mta::host::Root;
 use mailstack_mta::message::QueueId;
 use mailstack_mta::spool::Standing;
 use mailstack_mta::submission::drop;
-use mailstack_runtime::Sendmail;
+use mailstack_runtime::{Config, Sendmail};
 
+use super::operate;
+use crate::args::{Operate, Select};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::host::HostTree;
 use crate::table::{table, time};
 
-/// Lists the queue: what is behind `after`, at most `limit` messages.
+/// Lists the queue: what is selected behind `after`, at most `limit` messages.
 pub fn list(
     host: &HostTree,
     after: Option<QueueId>,
     limit: Option<u64>,
+    select: &Select,
     json: bool,
 ) -> Result<Exit, Failure> {
-    if let Some(sendmail) = host.live()?.and_then(|live| live.sendmail) {
-        return of_sendmail(&sendmail, after, limit, json);
-    }
-    let entries = match connect(host) {
-        Ok(client) => client.queue_list(after, limit)?,
-        Err(failure) => {
-            // What was handed in since waits there.
-            if !json {
-                let waiting = waiting(host)?.map_or_else(
-                    || "the drop directory cannot be read\n".to_owned(),
-                    crate::sendmail::dropped_line,
-                );
-                super::print(&waiting)?;
-            }
-            return Err(failure);
+    let config = live(host)?;
+    if let Some(sendmail) = &config.sendmail {
+        if !is_everything(select) {
+            return Err(Failure::NotOfSendmail { what: "a selection" });
         }
-    };
+        return of_sendmail(sendmail, after, limit, json);
+    }
+    let selector = operate::selector(select)?;
+    let is_everything = selector.is_everything();
+    let view = View::of(&Root::new(&host.root), &config).inspect_err(|_| {
+        // What was handed in since waits there.
+        if !json && let Ok(waiting) = waiting(host) {
+            let waiting = waiting.map_or_else(
+                || "the drop directory cannot be read\n".to_owned(),
+                crate::sendmail::dropped_line,
+            );
+            let _ = super::print(&waiting);
+        }
+    })?;
+    if !view.is_running() {
+        eprintln!("the MTA does not run: this is its queue as it lies on the disk");
+    }
+    let entries = view.list(after, limit, selector)?;
     if json {
         // A queue may be long: one message at a time, in one array.
         let mut out = stdout();
@@ -69,7 +78,8 @@ pub fn list(
         eprint!("{}", crate::sendmail::dropped_line(waiting));
     }
     if lines.is_empty() {
-        eprintln!("{}", nothing(after, is_damaged));
+        let nothing = nothing(after, is_damaged);
+        eprintln!("{}", if is_everything { &nothing } else { "nothing in the queue is selected" });
         return Ok(Exit::Done);
     }
     lines.insert(0, ["ID", "SIZE", "ARRIVED", "FROM", "TO", "STATE"].map(str::to_owned).to_vec());
@@ -152,13 +162,32 @@ fn flush_sendmail(sendmail: &Sendmail) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Has all that waits tried now.
-pub fn flush(host: &HostTree) -> Result<Exit, Failure> {
-    if let Some(sendmail) = host.live()?.and_then(|live| live.sendmail) {
+/// Has all that waits tried now, or what is selected.
+pub fn flush(host: &HostTree, select: &Select, options: Operate) -> Result<Exit, Failure> {
+    let is_bare = is_everything(select) && !options.dry_run && !options.json;
+    if is_bare && let Some(sendmail) = live(host)?.sendmail {
         return flush_sendmail(&sendmail);
+    }
+    if !is_bare {
+        return operate::operate(host, &Operation::Flush, select, options);
     }
     connect(host)?.flush()?;
     Ok(Exit::Done)
+}
+
+/// Whether nothing is selected, or everything.
+fn is_everything(select: &Select) -> bool {
+    let Select { ids, sender, recipient, destination, older_than, younger_than, all: _ } = select;
+    let patterns = [sender, recipient, destination];
+    ids.is_empty()
+        && patterns.iter().all(|pattern| pattern.is_none())
+        && older_than.is_none()
+        && younger_than.is_none()
+}
+
+/// The configuration of the live generation.
+pub(super) fn live(host: &HostTree) -> Result<Config, Failure> {
+    host.live()?.ok_or_else(|| Failure::Nothing { root: host.root.clone() })
 }
 
 /// How many messages wait in the drop directory; None where it cannot be read.
@@ -187,17 +216,19 @@ fn rows(entry: &Entry, lines: &mut Vec<Vec<String>>) {
         };
         let mut row = of_message.to_vec();
         row.push(recipient.address.to_string());
-        row.push(state(recipient));
+        row.push(state(entry, recipient));
         lines.push(row);
     }
 }
 
-fn state(recipient: &EntryRecipient) -> String {
-    match &recipient.standing {
-        Standing::Deferred(wait) if recipient.held => format!("held: {}", wait.diagnostic),
+pub(super) fn state(entry: &Entry, recipient: &EntryRecipient) -> String {
+    match (&recipient.standing, &entry.held_because) {
+        (Standing::Done, _) => standing(&recipient.standing),
+        (_, Some(why)) if recipient.held => format!("held {why}"),
+        (Standing::Deferred(wait), None) if recipient.held => format!("held: {}", wait.diagnostic),
         _ if recipient.held => "held".to_owned(),
         _ if recipient.active => "being tried".to_owned(),
-        other => standing(other),
+        (other, _) => standing(other),
     }
 }
 

@@ -25,10 +25,23 @@ pub struct Flags {
     pub ret: Option<String>,
     /// `-V`: `ENVID` of RFC 3461.
     pub envid: Option<String>,
+    /// `-qI`, `-qS`, `-qR`: only messages with this in their name, sender, or a recipient.
+    pub restriction: Restriction,
     /// `-v`: say what happens.
     pub verbose: bool,
     /// The recipients of the command line.
     pub recipients: Vec<String>,
+}
+
+/// Which part of the queue is meant, by what is in it anywhere, as Sendmail reads it; None: any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restriction {
+    /// `-qI`: the queue id.
+    pub id: Option<String>,
+    /// `-qS`: the sender.
+    pub sender: Option<String>,
+    /// `-qR`: a recipient.
+    pub recipient: Option<String>,
 }
 
 /// What `sendmail` is to do (`-b`, `-q`).
@@ -52,6 +65,8 @@ pub enum Mode {
 pub enum BadFlags {
     /// A mode that is another program's business.
     Mode(char),
+    /// A part of the queue that there is not.
+    Queue(char),
     /// A flag without its value.
     NoValue(char),
     /// A flag that no sendmail has.
@@ -64,6 +79,7 @@ impl fmt::Display for BadFlags {
             BadFlags::Mode('d' | 'D') => f.write_str("-bd: the daemon is started by mailstack apply"),
             BadFlags::Mode('v' | 't') => f.write_str("-bv and -bt: not supported; see mailstack check"),
             BadFlags::Mode(mode) => write!(f, "-b{mode}: no such mode"),
+            BadFlags::Queue(what) => write!(f, "-q{what}: not supported; see mailstack queue --help"),
             BadFlags::NoValue(flag) => write!(f, "-{flag}: a value must follow"),
             BadFlags::Unknown(flag) => write!(f, "-{flag}: no such flag"),
         }
@@ -105,8 +121,7 @@ impl Flags {
                 return self.mode(rest.next().ok_or(BadFlags::NoValue('b'))?);
             }
             if OPTIONAL_VALUE.contains(flag) {
-                self.optional(flag, rest.as_str());
-                return Ok(());
+                return self.optional(flag, rest.as_str());
             }
             if WITH_VALUE.contains(flag) {
                 let value = match rest.as_str() {
@@ -133,11 +148,25 @@ impl Flags {
         Ok(())
     }
 
-    fn optional(&mut self, flag: char, _value: &str) {
-        // `-q15m` asks a daemon to run the queue by itself, which the one that runs does.
-        if flag == 'q' {
+    fn optional(&mut self, flag: char, value: &str) -> Result<(), BadFlags> {
+        if flag != 'q' {
+            return Ok(());
+        }
+        // `-bp -qRx` lists; `-q15m` asks a daemon to run the queue by itself, which the one that runs does.
+        if self.mode != Mode::ListQueue {
             self.mode = Mode::RunQueue;
         }
+        let mut rest = value.chars();
+        let part = match rest.next() {
+            Some('I') => &mut self.restriction.id,
+            Some('S') => &mut self.restriction.sender,
+            Some('R') => &mut self.restriction.recipient,
+            // `-q!Rx`, all but those; `-qGx`, a queue group; `-qQ`, `-qLx`, the quarantine and what was lost.
+            Some(what @ ('!' | 'G' | 'Q' | 'L')) => return Err(BadFlags::Queue(what)),
+            _ => return Ok(()),
+        };
+        *part = Some(rest.as_str().to_owned()).filter(|text| !text.is_empty());
+        if part.is_none() { Err(BadFlags::NoValue('q')) } else { Ok(()) }
     }
 
     fn with_value(&mut self, flag: char, value: String) -> Result<(), BadFlags> {
@@ -225,10 +254,22 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_the_queue() {
+        let bob = submit("-qRbob@x -qSada");
+        assert_eq!((bob.mode, bob.restriction.recipient.as_deref()), (Mode::RunQueue, Some("bob@x")));
+        assert_eq!((bob.restriction.sender.as_deref(), bob.restriction.id.as_deref()), (Some("ada"), None));
+        assert_eq!(submit("-bp -qI012").mode, Mode::ListQueue);
+        assert_eq!(submit("-qf").restriction, Restriction::default());
+    }
+
+    #[test]
     fn what_cannot_be_followed() {
         for (line, bad) in [
             ("-bd", BadFlags::Mode('d')),
             ("-bz", BadFlags::Mode('z')),
+            ("-qR", BadFlags::NoValue('q')),
+            ("-q!Rbob", BadFlags::Queue('!')),
+            ("-qQ", BadFlags::Queue('Q')),
             ("-b", BadFlags::NoValue('b')),
             ("-f", BadFlags::NoValue('f')),
             ("-Z", BadFlags::Unknown('Z')),

@@ -14,9 +14,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use mailstack_deploy::generation::Store;
-use mailstack_mta::control::{Client, ControlError};
+use mailstack_mta::control::{Client, ControlError, Item, MAX_IDS, Operation};
 use mailstack_mta::host::{Root, Users};
-use mailstack_mta::message::{Notify, Ret};
+use mailstack_mta::message::{Notify, QueueId, Ret};
+use mailstack_mta::queue::Selector;
 use mailstack_mta::submission::{self, Lines, MAX_RECIPIENTS, Request, Submitted, is_envid};
 use mailstack_mta::sysexits::{EX_CONFIG, EX_DATAERR, EX_IOERR, EX_OK, EX_OSERR, EX_UNAVAILABLE, EX_USAGE};
 use mailstack_policy::{Address, ReversePath};
@@ -24,7 +25,8 @@ use mailstack_runtime::{CONFIG_PATH, Config, Paths};
 
 pub use mailq::dropped_line;
 
-use flags::{Flags, Mode};
+use flags::{Flags, Mode, Restriction};
+use mailq::Wanted;
 use message::{BadMessage, Head};
 
 /// What the program was called as.
@@ -80,8 +82,12 @@ fn run(flags: &Flags, root: &Path) -> Result<u8, Failed> {
     match flags.mode {
         Mode::Submit => submit(flags, &root, &config),
         Mode::Smtp => stdio::serve(&root, paths).map_err(|e| Failed(EX_UNAVAILABLE, e.to_string())),
-        Mode::ListQueue => mailq::print(&root, paths, &mut io::stdout().lock()),
-        Mode::RunQueue => run_queue(&root, paths),
+        Mode::ListQueue => {
+            let select = selector(&flags.restriction);
+            let wanted = Wanted { select, named: flags.restriction.id.clone(), verbose: flags.verbose };
+            mailq::print(&root, &config, wanted, &mut io::stdout().lock())
+        }
+        Mode::RunQueue => run_queue(&root, &config, &flags.restriction),
         // The aliases are part of the declaration: `mailstack apply` takes them in.
         Mode::NewAliases => Ok(EX_OK),
     }
@@ -100,12 +106,42 @@ fn config(root: &Path) -> Result<Config, Failed> {
     toml::from_str(&text).map_err(|error| unreadable(error.message().to_owned()))
 }
 
-fn run_queue(root: &Root, paths: &Paths) -> Result<u8, Failed> {
-    let flushed = Client::connect(root, paths).and_then(|mut client| {
+fn run_queue(root: &Root, config: &Config, restriction: &Restriction) -> Result<u8, Failed> {
+    let flushed = Client::connect(root, &config.paths).and_then(|mut client| {
         client.scan_drop()?;
-        client.flush()
+        if *restriction == Restriction::default() {
+            return client.flush();
+        }
+        let mut select = selector(restriction);
+        if let Some(part) = &restriction.id {
+            select.ids = named(root, &config.paths, part)?;
+            if select.ids.is_empty() {
+                return Ok(());
+            }
+        }
+        client.queue_operate(&Operation::Flush, select, false, &mut |_| ())
     });
     flushed.map(|()| EX_OK).map_err(unanswered)
+}
+
+/// The messages with this in their name, as many as one request may name.
+fn named(root: &Root, paths: &Paths, part: &str) -> Result<Vec<QueueId>, ControlError> {
+    let entries = Client::connect(root, paths)?.queue_list(None, None, Selector::default())?;
+    let id = |item| match item {
+        Ok(Item::Message(entry)) if entry.id.to_string().contains(part) => Some(Ok(entry.id)),
+        Ok(_) => None,
+        Err(error) => Some(Err(error)),
+    };
+    entries.filter_map(id).take(MAX_IDS).collect()
+}
+
+fn selector(restriction: &Restriction) -> Selector {
+    let anywhere = |text: &Option<String>| text.as_ref().map(|text| format!("*{text}*"));
+    Selector {
+        sender: anywhere(&restriction.sender),
+        recipient: anywhere(&restriction.recipient),
+        ..Selector::default()
+    }
 }
 
 fn unanswered(error: ControlError) -> Failed {

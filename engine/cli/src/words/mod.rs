@@ -117,6 +117,12 @@ pub fn failure(failure: &Failure) -> (String, Exit) {
                 .help("ask as root"),
             Exit::Unable,
         ),
+        Failure::NotOfSendmail { what } => (
+            Words::new(format!("the host's Sendmail runs the role: its queue knows no {what} of mailstack's"))
+                .help("sendmail -qI, -qR, -qS and -qf try messages, -Q with them holds them, -qQ lists and frees those"),
+            Exit::Unable,
+        ),
+        Failure::Named { text } => (Words::new(text.clone()), Exit::Usage),
         Failure::Part { source } => {
             (Words::new("Sendmail cannot be started").note(source.to_string()), Exit::Unable)
         }
@@ -261,6 +267,11 @@ fn control(error: &ControlError) -> Words {
     let words = Words::new(error.to_string()).because(error);
     match error {
         ControlError::NotRunning { .. } => words.help("start it: `mailstack apply FILE`"),
+        ControlError::Stopped { source: SpoolError::Io { source, .. } }
+            if source.kind() == ErrorKind::PermissionDenied =>
+        {
+            words.help("ask as root")
+        }
         _ => words,
     }
 }

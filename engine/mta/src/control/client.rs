@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use mailstack_runtime::Paths;
 
-use super::{ControlError, Damaged, Item, Reply, Request, Status};
+use super::{Acted, ControlError, Damaged, Item, Operation, Reply, Request, Shown, Status};
 use crate::host::{Root, unix};
 use crate::message::QueueId;
+use crate::queue::Selector;
 
 /// How long the MTA may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -61,9 +62,57 @@ impl Client {
     }
 
     /// Lists the queue behind `after`, at most `limit` messages; they come as they are read.
-    pub fn queue_list(mut self, after: Option<QueueId>, limit: Option<u64>) -> Result<Entries, ControlError> {
-        self.send(&Request::QueueList { after, limit })?;
+    pub fn queue_list(
+        mut self,
+        after: Option<QueueId>,
+        limit: Option<u64>,
+        select: Selector,
+    ) -> Result<Entries, ControlError> {
+        self.send(&Request::QueueList { after, limit, select })?;
         Ok(Entries { client: self, over: false })
+    }
+
+    /// Asks for all that is known of a message; `write` gets its header, and its body too where that is asked for.
+    pub fn queue_show(
+        &mut self,
+        id: QueueId,
+        body: bool,
+        write: &mut dyn FnMut(&Shown, &[u8]) -> std::io::Result<()>,
+    ) -> Result<(), ControlError> {
+        self.send(&Request::QueueShow { id, body })?;
+        let shown = match self.receive()? {
+            Reply::Shown(shown) => shown,
+            other => return Err(unexpected(other)),
+        };
+        loop {
+            match self.receive()? {
+                Reply::Octets { text } => {
+                    let octets: Vec<u8> = text.chars().filter_map(|c| u8::try_from(c).ok()).collect();
+                    write(&shown, &octets).map_err(ControlError::Output)?;
+                }
+                Reply::Done { .. } => return Ok(()),
+                other => return Err(unexpected(other)),
+            }
+        }
+    }
+
+    /// Has something done with what is selected, and tells of each message as it comes.
+    pub fn queue_operate(
+        &mut self,
+        operation: &Operation,
+        select: Selector,
+        dry_run: bool,
+        tell: &mut dyn FnMut(Acted),
+    ) -> Result<(), ControlError> {
+        self.send(&Request::QueueOperate { operation: operation.clone(), select, dry_run })?;
+        loop {
+            match self.receive()? {
+                Reply::Acted(acted) => tell(acted),
+                Reply::Busy => {}
+                Reply::Done { .. } => return Ok(()),
+                other => return Err(unexpected(other)),
+            }
+        }
     }
 
     /// Has all of the queue read. Returns the messages that are whole, their octets, and what is damaged.
@@ -132,7 +181,13 @@ impl Iterator for Entries {
         if self.over {
             return None;
         }
-        match self.client.receive() {
+        let received = loop {
+            match self.client.receive() {
+                Ok(Reply::Busy) => {}
+                received => break received,
+            }
+        };
+        match received {
             Ok(Reply::Message(entry)) => return Some(Ok(Item::Message(entry))),
             Ok(Reply::Damaged(found)) => return Some(Ok(Item::Damaged(found))),
             Ok(Reply::Done { .. }) => self.over = true,

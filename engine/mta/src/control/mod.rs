@@ -15,21 +15,27 @@ use mailstack_policy::{Address, ReversePath};
 use mailstack_runtime::Role;
 use serde::{Deserialize, Serialize};
 
-use crate::message::{QueueId, Timestamp};
-use crate::queue::Listed;
-use crate::spool::{Standing, Unreadable};
+use crate::message::{Envelope, Notify, Origin, QueueId, Ret, Timestamp};
+use crate::queue::{Listed, Selector};
+use crate::spool::{SpoolError, Standing, Unreadable};
 
 mod client;
+mod operate;
 mod serve;
+mod stopped;
 
 pub use client::{Client, Entries};
 pub use serve::{Facts, serve};
+pub use stopped::{Stopped, View};
 
 /// The least time between two flushes that others than root and the MTA's own user ask for.
 pub const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The most messages that one request names.
+pub const MAX_IDS: usize = 1000;
+
 /// The most octets of a request line.
-const MAX_REQUEST: u64 = 4096;
+const MAX_REQUEST: u64 = 32 * 1024;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +51,27 @@ pub enum Request {
         /// At most so many; None: all.
         #[serde(default)]
         limit: Option<u64>,
+        /// Only what is meant.
+        #[serde(default)]
+        select: Selector,
+    },
+    /// All that is known of one message. Root, the MTA's own user and whoever handed it in may ask.
+    QueueShow {
+        /// The message.
+        id: QueueId,
+        /// With its body.
+        #[serde(default)]
+        body: bool,
+    },
+    /// Do something with what is selected. Root and the MTA's own user alone may ask, but for a flush.
+    QueueOperate {
+        /// What.
+        operation: Operation,
+        /// With which messages and recipients.
+        select: Selector,
+        /// Only say what would be done.
+        #[serde(default)]
+        dry_run: bool,
     },
     /// Read all of the queue, and say what is damaged. Root and the MTA's own user alone may ask.
     QueueVerify,
@@ -62,6 +89,17 @@ pub enum Reply {
     Status(Status),
     /// One message of a list; more lines follow.
     Message(Entry),
+    /// What was done with one message; more lines follow.
+    Acted(Acted),
+    /// The answer to [`Request::QueueShow`]; octets follow.
+    Shown(Box<Shown>),
+    /// Octets of a message, each as the character of its number (ISO 8859-1); more lines follow.
+    Octets {
+        /// They.
+        text: String,
+    },
+    /// Nothing was found yet; more lines follow.
+    Busy,
     /// Something of a list that cannot be read; more lines follow.
     Damaged(Damaged),
     /// So much of the queue was read and is whole; more lines follow.
@@ -81,6 +119,58 @@ pub enum Reply {
         /// Why.
         text: String,
     },
+}
+
+/// What is done with messages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Try them now, except what is held.
+    Flush,
+    /// Try them no more until they are released.
+    Hold,
+    /// Let go on what is held, for whatever reason.
+    Release,
+    /// Take them out; nobody is told.
+    Remove,
+    /// Route them anew and try them now.
+    Requeue,
+    /// Return them to their senders.
+    Bounce {
+        /// Why, in the operator's words.
+        reason: Option<String>,
+    },
+}
+
+/// What was done with one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// The message.
+    pub id: QueueId,
+    /// The recipients that it is about.
+    pub recipients: Vec<Address>,
+    /// It is done, or would be.
+    pub done: bool,
+    /// What was done, or why it was not.
+    pub text: String,
+}
+
+/// A message with all that is known of it but its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// As in a list.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// How it came here.
+    pub origin: Origin,
+    /// `BODY=8BITMIME`.
+    pub eight_bit: bool,
+    /// `SMTPUTF8`.
+    pub smtputf8: bool,
+    /// `RET` of RFC 3461.
+    pub ret: Option<Ret>,
+    /// `ENVID` of RFC 3461.
+    pub envid: Option<String>,
 }
 
 /// How the MTA is.
@@ -175,6 +265,12 @@ pub struct Entry {
     pub arrived: Timestamp,
     /// Held by an operator, or because it or some of its recipients cannot go on.
     pub held: bool,
+    /// Why it as a whole is held; None: it is not.
+    #[serde(default)]
+    pub held_because: Option<String>,
+    /// The user of this host who handed it in.
+    #[serde(default)]
+    pub uid: Option<u32>,
     /// To whom, in the order of the envelope.
     pub recipients: Vec<EntryRecipient>,
 }
@@ -184,6 +280,18 @@ pub struct Entry {
 pub struct EntryRecipient {
     /// Who.
     pub address: Address,
+    /// What the sender wrote, where an alias turned it into `address`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expanded_from: Option<Address>,
+    /// `ORCPT` of RFC 3461.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orcpt: Option<String>,
+    /// `NOTIFY` of RFC 3461.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
+    /// Where it goes.
+    #[serde(default)]
+    pub destination: String,
     /// Where it stands.
     pub standing: Standing,
     /// It is being tried at this moment.
@@ -196,6 +304,10 @@ impl From<Listed> for Entry {
     fn from(listed: Listed) -> Self {
         let recipients = listed.recipients.into_iter().map(|recipient| EntryRecipient {
             address: recipient.address,
+            expanded_from: recipient.expanded_from,
+            orcpt: recipient.orcpt,
+            notify: recipient.notify,
+            destination: recipient.destination.to_string(),
             standing: recipient.standing,
             active: recipient.active,
             held: recipient.held,
@@ -206,7 +318,23 @@ impl From<Listed> for Entry {
             size: listed.size,
             arrived: listed.arrived,
             held: listed.held,
+            held_because: listed.held_because,
+            uid: listed.uid,
             recipients: recipients.collect(),
+        }
+    }
+}
+
+impl Shown {
+    /// A message with its envelope.
+    pub fn of(listed: Listed, envelope: &Envelope) -> Self {
+        Self {
+            entry: Entry::from(listed),
+            origin: envelope.origin.clone(),
+            eight_bit: envelope.eight_bit,
+            smtputf8: envelope.smtputf8,
+            ret: envelope.ret,
+            envid: envelope.envid.clone(),
         }
     }
 }
@@ -219,6 +347,13 @@ pub enum ControlError {
     NotRunning {
         /// The control socket.
         socket: PathBuf,
+    },
+    /// Nobody serves the socket, and what lies on the disk cannot be read.
+    #[error("the MTA does not run, and its queue cannot be read")]
+    Stopped {
+        /// Why.
+        #[source]
+        source: SpoolError,
     },
     /// The socket cannot be used.
     #[error("cannot talk to the MTA over {}", socket.display())]
@@ -235,6 +370,9 @@ pub enum ControlError {
     /// The answer cannot be read: the MTA is of another version.
     #[error("the answer of the MTA cannot be read")]
     Answer(#[source] serde_json::Error),
+    /// What was answered cannot be written.
+    #[error("the answer cannot be written")]
+    Output(#[source] io::Error),
     /// The answer is none to what was asked.
     #[error("the MTA answered something else than what was asked")]
     Unexpected,

@@ -9,9 +9,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, timeout};
 
-use super::{Entry, FLUSH_INTERVAL, MAX_REQUEST, Reply, Request, Status};
+use super::{Entry, FLUSH_INTERVAL, MAX_REQUEST, Operation, Reply, Request, Status, operate};
+use crate::event::Events;
 use crate::message::{QueueId, Timestamp};
-use crate::queue::{Listed, Queue};
+use crate::queue::{Listed, Queue, Selector};
 use crate::server::{Connections, Handle};
 
 /// Connections at once; more are closed.
@@ -44,6 +45,8 @@ pub struct Facts {
     pub queue: Queue,
     /// Its server.
     pub server: Handle,
+    /// Who is told of what operators do.
+    pub events: Events,
 }
 
 impl Facts {
@@ -84,25 +87,49 @@ impl Desk {
 
     /// Flushes; others than operators, not again before its time. Errors: the reply that says so.
     fn flush(&self, asker: Asker) -> Reply {
+        match self.allow_flush(asker) {
+            Ok(()) => {
+                self.facts.queue.flush();
+                Reply::Done { count: 0 }
+            }
+            Err(text) => Reply::Error { text },
+        }
+    }
+
+    /// Whether the queue may be run now; that it is, is remembered. Errors: why not.
+    fn allow_flush(&self, asker: Asker) -> Result<(), String> {
         let mut flushed = self.flushed.lock().unwrap_or_else(PoisonError::into_inner);
         if self.facts.restricts(Privacy::Restrictqrun) && !asker.is_operator() {
-            return Reply::Error { text: "You do not have permission to process the queue".to_owned() };
+            return Err("You do not have permission to process the queue".to_owned());
         }
         if !asker.may_flush(flushed.map(|at| at.elapsed())) {
             let seconds = FLUSH_INTERVAL.as_secs();
-            return Reply::Error { text: format!("the queue was run less than {seconds} seconds ago") };
+            return Err(format!("the queue was run less than {seconds} seconds ago"));
         }
         *flushed = Some(Instant::now());
-        self.facts.queue.flush();
-        Reply::Done { count: 0 }
+        Ok(())
+    }
+
+    /// Whether somebody may have this done. Errors: why not.
+    fn allow(&self, asker: Asker, operation: &Operation) -> Result<(), String> {
+        match operation {
+            Operation::Flush => self.allow_flush(asker),
+            _ if asker.is_operator() => Ok(()),
+            _ => Err("only root and the MTA's own user may change the queue".to_owned()),
+        }
     }
 }
 
 /// Who asks.
 #[derive(Clone, Copy)]
-struct Asker(u32);
+pub(super) struct Asker(u32);
 
 impl Asker {
+    /// The user.
+    pub(super) fn uid(self) -> u32 {
+        self.0
+    }
+
     /// Root, or the user that the MTA runs as.
     fn is_operator(self) -> bool {
         self.0 == 0 || self.0 == nix::unistd::geteuid().as_raw()
@@ -114,7 +141,7 @@ impl Asker {
     }
 
     /// Whether a message is the asker's to see.
-    fn may_see(self, message: &Listed) -> bool {
+    pub(super) fn may_see(self, message: &Listed) -> bool {
         self.is_operator() || message.uid == Some(self.0)
     }
 }
@@ -162,7 +189,17 @@ async fn answer(
             desk.facts.server.scan_drop();
             Reply::Done { count: 0 }
         }
-        Request::QueueList { after, limit } => return list(&desk.facts, asker, after, limit, write).await,
+        Request::QueueList { after, limit, select } => {
+            return list(&desk.facts, asker, after, limit, &select, write).await;
+        }
+        Request::QueueShow { id, body } => return operate::show(&desk.facts, asker, id, body, write).await,
+        Request::QueueOperate { operation, select, dry_run } => match desk.allow(asker, &operation) {
+            Ok(()) => {
+                let facts = Arc::clone(&desk.facts);
+                return operate::operate(facts, asker, operation, select, dry_run, write).await;
+            }
+            Err(text) => Reply::Error { text },
+        },
         Request::QueueVerify if asker.is_operator() => return verify(&desk.facts, write).await,
         Request::QueueVerify => {
             Reply::Error { text: "only root and the MTA's own user may read all of the queue".to_owned() }
@@ -194,6 +231,7 @@ async fn list(
     asker: Asker,
     mut after: Option<QueueId>,
     limit: Option<u64>,
+    select: &Selector,
     write: &mut (impl AsyncWriteExt + Unpin),
 ) -> std::io::Result<()> {
     if after.is_none() && asker.is_operator() {
@@ -203,8 +241,8 @@ async fn list(
     let limit = limit.unwrap_or(u64::MAX);
     let mut count = 0;
     while count < limit {
-        // Others than operators may see few of them.
-        let page = match asker.is_operator() {
+        // Others than operators may see few of them, and few may be meant.
+        let page = match asker.is_operator() && select.is_everything() {
             true => PAGE.min(usize::try_from(limit - count).unwrap_or(PAGE)),
             false => PAGE,
         };
@@ -214,9 +252,16 @@ async fn list(
         };
         let Some(last) = listed.last().map(|last| last.id) else { break };
         after = Some(last);
-        listed.retain(|message| !facts.restricts(Privacy::Restrictmailq) || asker.may_see(message));
+        let now = facts.queue.now();
+        listed.retain(|message| {
+            let may_see = !facts.restricts(Privacy::Restrictmailq) || asker.may_see(message);
+            may_see && select.choose(now, message).is_some()
+        });
         listed.truncate(usize::try_from(limit - count).unwrap_or(PAGE));
         count += listed.len() as u64;
+        if listed.is_empty() {
+            say(write, &Reply::Busy).await?;
+        }
         let lines = listed.into_iter().map(|listed| line(&Reply::Message(Entry::from(listed))));
         send(write, &lines.collect::<Vec<_>>().concat()).await?;
     }
@@ -248,17 +293,17 @@ async fn verify(facts: &Facts, write: &mut (impl AsyncWriteExt + Unpin)) -> std:
     say(write, &Reply::Done { count }).await
 }
 
-fn line(reply: &Reply) -> Vec<u8> {
+pub(super) fn line(reply: &Reply) -> Vec<u8> {
     let mut line = serde_json::to_vec(reply).unwrap_or_default();
     line.push(b'\n');
     line
 }
 
-async fn say(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::io::Result<()> {
+pub(super) async fn say(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::io::Result<()> {
     send(write, &line(reply)).await
 }
 
-async fn send(write: &mut (impl AsyncWriteExt + Unpin), octets: &[u8]) -> std::io::Result<()> {
+pub(super) async fn send(write: &mut (impl AsyncWriteExt + Unpin), octets: &[u8]) -> std::io::Result<()> {
     timeout(SILENCE, write.write_all(octets)).await?
 }
 
@@ -276,6 +321,8 @@ mod tests {
             size: 1,
             arrived: Timestamp(0),
             held: false,
+            held_because: None,
+            is_importing: false,
             uid,
             recipients: Vec::new(),
         };

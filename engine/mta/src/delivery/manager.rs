@@ -19,6 +19,7 @@ use super::helper::{Failure, Helper};
 use super::lists;
 use super::local::{Facts, has_been_delivered_to};
 use super::notice;
+use super::orders::{self, Orders};
 use super::remote::{Remote, Verdict};
 use super::watched::Watch;
 use crate::bounce::{self, Action, Cause};
@@ -69,6 +70,7 @@ pub async fn run(
     let context = Arc::new(context);
     let slots = Arc::new(Semaphore::new(JOBS as usize));
     let mut jobs = JoinSet::new();
+    let orders = Orders::obey(&context, &queue, &mut dispatcher);
     let mut stop = std::pin::pin!(stop);
     loop {
         let slot = tokio::select! {
@@ -94,7 +96,11 @@ pub async fn run(
             break;
         }
     }
-    let _ = tokio::time::timeout(GRACE, async { while jobs.join_next().await.is_some() {} }).await;
+    let end = async {
+        orders.end().await;
+        while jobs.join_next().await.is_some() {}
+    };
+    let _ = tokio::time::timeout(GRACE, end).await;
     jobs.abort_all();
 }
 
@@ -122,11 +128,16 @@ pub(super) enum Ending {
     Verdict(Verdict),
     /// It is kept until somebody has put right what the cause says.
     Held(Cause),
+    /// An operator took it out.
+    Removed {
+        /// Who.
+        uid: u32,
+    },
 }
 
 impl Context {
     /// False: the queue is closed.
-    async fn work(&self, queue: &Queue, job: Job) -> bool {
+    pub(super) async fn work(&self, queue: &Queue, mut job: Job) -> bool {
         let watch = Watch::default();
         let mut endings = self.endings(queue, &job, &watch).await;
         if let Some(fault) = watch.fault() {
@@ -139,6 +150,7 @@ impl Context {
         let attempts = job.recipients.iter().zip(&endings).map(|(due, ending)| (due.index, attempt(ending)));
         let attempts = attempts.collect();
         let told = Told::of(&job);
+        let order = job.order.take();
         let notice_recipients = notice.as_ref().map_or(0, |notice| notice.envelope.recipients.len());
         // Nothing is told before it is durable. A closed queue tries again after the next start.
         let finished = match queue.finish(job, attempts, notice).await {
@@ -152,6 +164,9 @@ impl Context {
         if finished.concluded {
             self.events.emit(Event::Concluded { id: told.id });
         }
+        if let Some(order) = order {
+            orders::answer(order, &endings);
+        }
         true
     }
 
@@ -164,6 +179,9 @@ impl Context {
     }
 
     async fn endings(&self, queue: &Queue, job: &Job, watch: &Watch) -> Vec<Ending> {
+        if let Some(order) = &job.order {
+            return job.recipients.iter().map(|due| orders::ending(due, order)).collect();
+        }
         if job.expired {
             let lifetime = Duration::from_secs(self.config.queue.lifetime);
             return job.recipients.iter().map(|due| expired(due, lifetime)).collect();
@@ -256,6 +274,7 @@ impl Context {
                 self.events.warn(format!("{}: held: {cause}", told.id));
                 Event::Deferred(of(cause))
             }
+            Ending::Removed { uid } => Event::Removed(step(None, "5.3.0", format!("by uid {uid}"))),
         });
     }
 }
@@ -327,6 +346,7 @@ fn attempt(ending: &Ending) -> Attempt {
             unreachable: *unreachable,
         },
         Ending::Held(cause) => Attempt::Held { status: cause.status.clone(), diagnostic: cause.to_string() },
+        Ending::Removed { uid } => Attempt::Final(Outcome::Removed { uid: *uid }),
     }
 }
 
@@ -338,7 +358,8 @@ pub(super) fn fate(ending: &Ending) -> Option<(Action, Cause)> {
         }
         // RFC 3461 5.2.3: a host that knows NOTIFY reports itself.
         Ending::Verdict(Verdict::Taken { reports: true, .. } | Verdict::Deferred { .. })
-        | Ending::Held(_) => None,
+        | Ending::Held(_)
+        | Ending::Removed { .. } => None,
         Ending::Verdict(Verdict::Taken { peer, reply, .. }) => {
             Some((Action::Relayed, Cause::reply("2.0.0", peer.clone(), "end of data", reply)))
         }

@@ -10,6 +10,7 @@ mod lists;
 pub mod local;
 mod manager;
 mod notice;
+mod orders;
 pub mod remote;
 mod watched;
 

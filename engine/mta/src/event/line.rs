@@ -28,9 +28,11 @@ pub(super) fn render(log: Log, event: &Event) -> Option<String> {
 fn priority(event: &Event) -> u8 {
     match event {
         Event::Warning { .. } | Event::DropRefused { .. } => 4,
-        Event::Refused { .. } | Event::SessionRefused { .. } | Event::Bounced(_) | Event::UnderWay { .. } => {
-            5
-        }
+        Event::Refused { .. }
+        | Event::SessionRefused { .. }
+        | Event::Bounced(_)
+        | Event::Removed(_)
+        | Event::UnderWay { .. } => 5,
         _ => 6,
     }
 }
@@ -43,6 +45,10 @@ fn body(line: &mut String, event: &Event) -> std::fmt::Result {
         Event::Delivered(step) => attempt(line, step, "Sent"),
         Event::Deferred(step) => attempt(line, step, "Deferred"),
         Event::Bounced(step) => attempt(line, step, "Failed"),
+        Event::Removed(step) => attempt(line, step, "Removed"),
+        Event::Operated { id, deed, nrcpts, uid } => {
+            write!(line, "{id}: {deed} by an operator, nrcpts={nrcpts}, uid={uid}")
+        }
         Event::UnderWay { id, to } => {
             let to = bracketed(to);
             write!(

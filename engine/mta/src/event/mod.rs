@@ -148,6 +148,19 @@ pub enum Event {
     Deferred(Step),
     /// A recipient failed for good.
     Bounced(Step),
+    /// An operator took a recipient out: nobody gets the message, and nobody is told.
+    Removed(Step),
+    /// An operator changed how a message is queued.
+    Operated {
+        /// The message.
+        id: QueueId,
+        /// `held`, `released`, `requeued`, `bounced`, `removed`.
+        deed: &'static str,
+        /// Recipients that it is about.
+        nrcpts: usize,
+        /// Who asked for it.
+        uid: u32,
+    },
     /// A recipient was being delivered to when the process before was killed: the message may arrive there twice.
     UnderWay {
         /// The message.

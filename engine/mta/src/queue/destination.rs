@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use mailstack_policy::DomainName;
 use mailstack_policy::Route;
-use mailstack_policy::rules::NextHop;
+use mailstack_policy::rules::{HopHost, NextHop};
+
+/// The port that is not written.
+const SMTP: u16 = 25;
 
 /// Where a recipient goes next, as far as it decides what is delivered together and what waits together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +41,22 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Destination::Local => f.write_str("local"),
-            Destination::Hops(hops) => write!(f, "hops {hops:?}"),
+            Destination::Hops(hops) => {
+                for (at, hop) in hops.iter().enumerate() {
+                    if at > 0 {
+                        f.write_str(", ")?;
+                    }
+                    match &hop.host {
+                        HopHost::Mx(name) => name.fmt(f)?,
+                        HopHost::Host(name) => write!(f, "[{name}]")?,
+                        HopHost::Address(address) => write!(f, "[{address}]")?,
+                    }
+                    if hop.port != SMTP {
+                        write!(f, ":{}", hop.port)?;
+                    }
+                }
+                Ok(())
+            }
             Destination::Mx(domain) => domain.fmt(f),
             Destination::Literal(address) => write!(f, "[{address}]"),
             Destination::Nowhere => f.write_str("nowhere"),

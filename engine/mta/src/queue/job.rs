@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::destination::Destination;
 use super::schedule::{Behaviour, Pick};
 use super::shared::Shared;
@@ -24,9 +26,40 @@ pub struct Job {
     /// The message is older than its lifetime and was tried: nothing is to be tried any more, and each recipient
     /// is to be finished as [`crate::message::Outcome::Failed`], with what was last said to it, in one notice.
     pub expired: bool,
+    /// An operator's order about the recipients: nothing is tried.
+    pub order: Option<Order>,
     /// Header and body.
     pub body: Body,
     pub(super) ticket: Ticket,
+}
+
+/// What an operator orders about recipients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// They are taken out, and nobody is told.
+    Remove,
+    /// They are returned to the sender.
+    Bounce {
+        /// Why, in the operator's words.
+        reason: Option<String>,
+    },
+}
+
+/// An operator's order.
+pub struct Order {
+    /// What.
+    pub what: What,
+    /// Who ordered it.
+    pub uid: u32,
+    pub(super) answer: oneshot::Sender<Result<(), String>>,
+}
+
+impl Order {
+    /// Says that it is done, durably, or why it is not.
+    pub fn answer(self, done: Result<(), String>) {
+        // Whoever asked need not have waited.
+        let _ = self.answer.send(done);
+    }
 }
 
 /// A recipient to be tried.

@@ -6,7 +6,9 @@
 
 mod destination;
 mod job;
+mod operate;
 mod schedule;
+mod select;
 mod shared;
 
 use std::path::Path;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use mailstack_policy::Address;
 use mailstack_smtp::address::ReversePath;
+use tokio::sync::mpsc;
 
 use crate::message::{Envelope, Outcome, QueueId, Recipient, Timestamp};
 use crate::spool::{
@@ -22,8 +25,10 @@ use crate::spool::{
 };
 
 pub use destination::Destination;
-pub use job::{Due, Job};
-pub use schedule::{Behaviour, Ending, Entering, Pick, Schedule, Settings};
+pub use job::{Due, Job, Order, What};
+pub use operate::Ordered;
+pub use schedule::{Behaviour, Claim, Ending, Entering, Pick, Schedule, Settings};
+pub use select::Selector;
 pub use shared::{Clock, Listener, wall_clock};
 
 use shared::Shared;
@@ -37,6 +42,8 @@ pub const JOBS: u32 = 200;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Orders of operators on their way at once.
+const ORDERS: usize = 64;
 
 /// Takes messages in, and records what became of them. Clones are the same queue.
 #[derive(Clone)]
@@ -48,6 +55,7 @@ pub struct Queue {
 /// is closed.
 pub struct Dispatcher {
     shared: Arc<Shared>,
+    orders: Option<mpsc::Receiver<Job>>,
 }
 
 /// A message that is coming in; dropped, it is given up.
@@ -114,6 +122,10 @@ pub struct Listed {
     pub arrived: Timestamp,
     /// Held by an operator, or because it or some of its recipients cannot go on.
     pub held: bool,
+    /// Why it as a whole is held; None: it is not.
+    pub held_because: Option<String>,
+    /// It is held because its import is not whole.
+    pub is_importing: bool,
     /// The user of this host who handed it in; None: it came over the network or was written here.
     pub uid: Option<u32>,
     /// In the order of the envelope.
@@ -125,6 +137,14 @@ pub struct Listed {
 pub struct ListedRecipient {
     /// Who.
     pub address: Address,
+    /// What the sender wrote, where an alias turned it into `address`.
+    pub expanded_from: Option<Address>,
+    /// `ORCPT` of RFC 3461.
+    pub orcpt: Option<String>,
+    /// `NOTIFY` of RFC 3461.
+    pub notify: Option<crate::message::Notify>,
+    /// Where it goes, by the rules of now.
+    pub destination: Destination,
     /// Where it stands: with its next attempt and the last diagnostic.
     pub standing: Standing,
     /// It is being tried at this moment.
@@ -154,9 +174,10 @@ impl Queue {
         route: Route,
         clock: Clock,
     ) -> Result<(Queue, Dispatcher, Recovery), SpoolError> {
-        let shared = Arc::new(Shared::new(spool, settings, route, clock));
+        let (sender, orders) = mpsc::channel(ORDERS);
+        let shared = Arc::new(Shared::new(spool, settings, route, clock, sender));
         shared.take_up(&mut recovery);
-        Ok((Queue { shared: shared.clone() }, Dispatcher { shared }, recovery))
+        Ok((Queue { shared: shared.clone() }, Dispatcher { shared, orders: Some(orders) }, recovery))
     }
 
     /// Begins to take a message in. Errors come with [`Incoming::commit`].
@@ -209,7 +230,7 @@ impl Queue {
             false if took_some => Behaviour::Answered,
             false => Behaviour::Reluctant,
         };
-        if job.expired {
+        if job.expired || job.order.is_some() {
             behaviour = Behaviour::Untried;
         }
         for (index, attempt) in attempts {
@@ -281,6 +302,11 @@ impl Queue {
         self.shared.listen(listener);
     }
 
+    /// The time that it goes by.
+    pub fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+
     /// Messages in the queue.
     pub fn count(&self) -> usize {
         self.shared.spool.count()
@@ -326,12 +352,17 @@ impl Queue {
     }
 }
 
-impl From<Stored> for Listed {
+impl Listed {
     /// As nobody serves it: nothing is active.
-    fn from(stored: Stored) -> Self {
-        let Stored { id, envelope, size, progress } = stored;
+    pub fn of(stored: Stored, route: impl Fn(&Recipient) -> Destination) -> Self {
+        let held_because = why_held(&stored);
+        let Stored { id, envelope, size, progress, is_importing } = stored;
         let recipient = |(index, recipient): (usize, Recipient)| ListedRecipient {
+            destination: route(&recipient),
             address: recipient.address,
+            expanded_from: recipient.expanded_from,
+            orcpt: recipient.orcpt,
+            notify: recipient.notify,
             standing: progress.of(index).clone(),
             active: false,
             held: progress.held,
@@ -342,6 +373,8 @@ impl From<Stored> for Listed {
             size,
             arrived: envelope.arrived,
             held: progress.held,
+            held_because,
+            is_importing,
             uid: match envelope.origin {
                 crate::message::Origin::Local { uid } => Some(uid),
                 _ => None,
@@ -351,18 +384,33 @@ impl From<Stored> for Listed {
     }
 }
 
+fn why_held(Stored { progress, is_importing, .. }: &Stored) -> Option<String> {
+    progress.held.then(|| match progress.held_by {
+        Some(uid) => format!("by an operator (uid {uid})"),
+        None if *is_importing => {
+            "its import is not whole; mailstack queue import DIR, run again, goes on with it".to_owned()
+        }
+        None => "as it was where it was imported from".to_owned(),
+    })
+}
+
 /// Whether nobody is told of a change and nothing else follows from it.
 fn is_taken(change: &Change) -> bool {
     match change {
         Change::Done { outcome: Outcome::Taken { .. } | Outcome::Delivered { .. }, .. } => true,
         Change::Deferred { .. } => true,
-        Change::Done { .. } | Change::Held | Change::Released => false,
+        Change::Done { .. } | Change::Held | Change::HeldBy { .. } | Change::Released => false,
     }
 }
 
 fn list(shared: &Shared, stored: Stored) -> Listed {
-    let mut listed = Listed::from(stored);
-    let (active, held) = shared.state().schedule.look(listed.id);
+    let mut listed = Listed::of(stored, |recipient| shared.route(recipient));
+    let state = shared.state();
+    let (active, held) = state.schedule.look(listed.id);
+    let cannot_go_on = state.unreadable.iter().find(|found| found.id == Some(listed.id));
+    let reason = cannot_go_on.map(|found| found.reason.clone());
+    drop(state);
+    listed.held_because = listed.held_because.or(reason);
     listed.held |= !held.is_empty();
     for (index, recipient) in (0..).zip(&mut listed.recipients) {
         recipient.active = active.contains(&index);
@@ -383,6 +431,11 @@ fn settings(queue: &mailstack_runtime::Queue) -> Settings {
 }
 
 impl Dispatcher {
+    /// What operators order, which waits for no turn; whoever carries orders out takes this once.
+    pub fn orders(&mut self) -> Option<mpsc::Receiver<Job>> {
+        self.orders.take()
+    }
+
     /// Waits until something is due. Safe to drop while it waits. Errors are not its: what cannot be read is held.
     /// None: the spool is closed, which does not happen while this lives.
     pub async fn next(&mut self) -> Option<Job> {
@@ -394,7 +447,7 @@ impl Dispatcher {
                 (state.schedule.next(now), state.schedule.wakes_at())
             };
             if let Some(pick) = pick {
-                match self.shared.job(pick).await {
+                match self.shared.job(pick, None).await {
                     Some(job) => return Some(job),
                     None => continue,
                 }

@@ -5,6 +5,10 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+mod operate;
+
+pub use operate::Claim;
+
 use super::destination::Destination;
 use crate::message::{QueueId, Timestamp};
 

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::Route;
-use super::job::{Due, Job, Ticket};
+use super::destination::Destination;
+use super::job::{Due, Job, Order, Ticket};
 use super::schedule::{Behaviour, Ending, Entering, Pick, Schedule, Settings};
 use crate::message::{Envelope, QueueId, Timestamp};
 use crate::spool::{Body, Recovery, Spool, SpoolError, Standing, Stored, Unreadable};
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Who is told of what is set aside.
     pub listener: OnceLock<Listener>,
+    /// What operators ordered, on its way to whoever carries it out.
+    pub orders: mpsc::Sender<Job>,
 }
 
 pub(super) struct State {
@@ -57,13 +60,19 @@ pub(super) struct State {
     /// Of these the first ones were told of when the queue was opened.
     told: usize,
     /// Messages from before the start are still being scheduled.
-    loading: bool,
+    pub loading: bool,
     /// A flush was asked for meanwhile: those that follow are due at once.
     flushed: bool,
 }
 
 impl Shared {
-    pub fn new(spool: Spool, settings: Settings, route: Route, clock: Clock) -> Self {
+    pub fn new(
+        spool: Spool,
+        settings: Settings,
+        route: Route,
+        clock: Clock,
+        orders: mpsc::Sender<Job>,
+    ) -> Self {
         let state = State {
             schedule: Schedule::new(settings),
             fresh: HashMap::new(),
@@ -74,7 +83,7 @@ impl Shared {
         };
         let random = (RandomState::new(), AtomicU64::new(0));
         let (wake, listener) = (Notify::new(), OnceLock::new());
-        Self { spool, wake, route, clock, random, state: Mutex::new(state), listener }
+        Self { spool, wake, route, clock, random, state: Mutex::new(state), listener, orders }
     }
 
     /// The state is whole even where a thread died with it: each change to it is one call.
@@ -213,15 +222,22 @@ impl Shared {
         }
     }
 
+    /// Where a recipient goes.
+    pub fn route(&self, recipient: &crate::message::Recipient) -> Destination {
+        (self.route)(recipient)
+    }
+
     /// Makes a job of what was picked. None: it cannot be read; damaged, it is held.
-    pub async fn job(self: &Arc<Self>, pick: Pick) -> Option<Job> {
+    pub async fn job(self: &Arc<Self>, pick: Pick, order: Option<Order>) -> Option<Job> {
         let mut ticket = Ticket::new(self.clone(), pick);
         match self.read(ticket.pick()).await {
             Ok((envelope, body, due)) if due.len() == ticket.pick().recipients.len() => {
                 let Pick { id, destination, expired, .. } = ticket.pick().clone();
                 let size = body.size();
-                ticket.begin();
-                Some(Job { id, envelope, size, destination, recipients: due, expired, body, ticket })
+                if order.is_none() {
+                    ticket.begin();
+                }
+                Some(Job { id, envelope, size, destination, recipients: due, expired, order, body, ticket })
             }
             // The disk may be better later; the ticket, dropped, sees to that.
             Err(SpoolError::Io { .. } | SpoolError::Closed) => None,

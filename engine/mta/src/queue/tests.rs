@@ -282,3 +282,65 @@ async fn what_is_held_waits_for_the_next_start_alone() {
     assert_eq!((job.id, job.recipients[0].index, job.expired), (id, 0, false));
     assert_eq!(job.recipients[0].last.as_ref().map(|last| last.diagnostic.as_str()), Some("no alias"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_holds_stays_held_over_a_restart_and_goes_on_once_it_is_released() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    let id = send(&queue, 2, b"hello\r\n").await;
+    queue.hold(id, 7).await.unwrap();
+    nothing(&mut dispatcher).await;
+    queue.flush();
+    nothing(&mut dispatcher).await;
+    let (disk, queue, mut dispatcher) = reopen(&disk);
+    nothing(&mut dispatcher).await;
+    let listed = queue.list(None, 10).await.unwrap();
+    assert!(listed[0].held && listed[0].held_because.as_ref().unwrap().contains("uid 7"), "{listed:?}");
+    queue.release(id).await.unwrap();
+    let job = next(&mut dispatcher).await;
+    assert_eq!((job.id, job.recipients.len()), (id, 2));
+    drop(job);
+    let (_disk, queue, mut dispatcher) = reopen(&disk);
+    assert!(!queue.list(None, 10).await.unwrap()[0].held);
+    assert_eq!(next(&mut dispatcher).await.id, id);
+    assert!(matches!(queue.hold(QueueId(99), 0).await, Err(SpoolError::Unknown(_))));
+}
+
+/// Carries out what is ordered, as delivery does.
+fn obey(queue: &Queue, dispatcher: &mut Dispatcher) {
+    let (queue, mut orders) = (queue.clone(), dispatcher.orders().unwrap());
+    tokio::spawn(async move {
+        while let Some(mut job) = orders.recv().await {
+            let order = job.order.take().unwrap();
+            let removed = |due: &Due| (due.index, Attempt::Final(Outcome::Removed { uid: order.uid }));
+            let attempts = job.recipients.iter().map(removed).collect();
+            let finished = queue.finish(job, attempts, None).await;
+            order.answer(finished.map(drop).map_err(|error| error.to_string()));
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_ends_recipients_durably_and_leaves_those_that_are_being_tried() {
+    let disk = ModelDisk::default();
+    let (queue, mut dispatcher, _) = open(&disk);
+    obey(&queue, &mut dispatcher);
+    let id = send(&queue, 3, b"hello\r\n").await;
+    let job = next(&mut dispatcher).await;
+    let ordered = queue.order(id, &[0, 1, 2], What::Remove, 0).await.unwrap();
+    assert_eq!(ordered, Ordered { done: vec![], active: vec![0, 1, 2], kept: None });
+    queue.finish(job, vec![(0, delivered()), (1, deferred()), (2, deferred())], None).await.unwrap();
+    let ordered = queue.order(id, &[1], What::Remove, 0).await.unwrap();
+    assert_eq!(ordered, Ordered { done: vec![1], active: vec![], kept: None });
+    // Not noted as under way: nobody can have got it.
+    assert_eq!(named(&disk), []);
+    let (disk, queue, mut dispatcher) = reopen(&disk);
+    obey(&queue, &mut dispatcher);
+    let listed = queue.list(None, 10).await.unwrap();
+    assert_eq!(listed[0].recipients[1].standing, Standing::Done);
+    // A message that is held is taken out all the same.
+    queue.hold(id, 0).await.unwrap();
+    assert_eq!(queue.order(id, &[2], What::Remove, 0).await.unwrap().done, [2]);
+    assert_eq!((queue.count(), reopen(&disk).1.count()), (0, 0));
+    assert!(matches!(queue.order(id, &[2], What::Remove, 0).await, Err(SpoolError::Unknown(_))));
+}

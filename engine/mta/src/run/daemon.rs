@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailstack_policy::rules::Rules;
 use mailstack_policy::{DomainName, Here, route_target};
 use mailstack_runtime::{Config, Role};
 use tokio::net::{TcpListener, UnixListener};
@@ -87,6 +88,7 @@ impl Daemon {
             privacy: self.config.privacy.clone(),
             queue: queue.clone(),
             server: server.handle(),
+            events: self.events.clone(),
         };
         let (stop, stopped) = watch::channel(false);
         let events = self.events.clone();
@@ -134,12 +136,7 @@ impl Daemon {
     }
 
     fn router(&self, addresses: Vec<IpAddr>) -> Route {
-        let (config, hostname) = (Arc::clone(&self.config), self.hostname.clone());
-        Box::new(move |recipient| {
-            let here = Here::new(&hostname, &addresses);
-            let route = route_target(&config.rules, here, &recipient.address, &recipient.target);
-            Destination::from(&route)
-        })
+        router(self.config.rules.clone(), self.hostname.clone(), addresses)
     }
 
     fn parts(&self, queue: &Queue, addresses: Vec<IpAddr>, dns: Dns) -> Parts {
@@ -179,6 +176,14 @@ impl Daemon {
         };
         tokio::spawn(delivery::run(context, queue.clone(), dispatcher, stop))
     }
+}
+
+/// Where recipients go from a host of this name with these addresses.
+pub fn router(rules: Rules, hostname: DomainName, addresses: Vec<IpAddr>) -> Route {
+    Box::new(move |recipient| {
+        let here = Here::new(&hostname, &addresses);
+        Destination::from(&route_target(&rules, here, &recipient.address, &recipient.target))
+    })
 }
 
 /// The sockets as the runtime wants them.

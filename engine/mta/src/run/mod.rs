@@ -20,7 +20,7 @@ mod pid_file;
 mod privileges;
 mod sockets;
 
-pub use daemon::interfaces;
+pub use daemon::{interfaces, router};
 pub use error::RunError;
 pub use privileges::USER;
 

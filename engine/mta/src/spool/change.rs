@@ -27,8 +27,13 @@ pub enum Change {
         /// Since when and until when, and why.
         wait: Wait,
     },
-    /// Nothing is tried until it is released.
+    /// Nothing is tried until it is released: as an import found it, or because it is not whole.
     Held,
+    /// Nothing is tried until it is released: an operator said so.
+    HeldBy {
+        /// Who.
+        uid: u32,
+    },
     /// Tried again.
     Released,
 }
@@ -65,13 +70,16 @@ pub struct Progress {
     standings: Vec<Standing>,
     /// Nothing is tried until it is released.
     pub held: bool,
+    /// The user who held it; None: an import did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<u32>,
 }
 
 impl Progress {
     /// The state of a message whose recipients stand there.
     pub(super) fn from_parts(standings: Vec<Standing>, held: bool) -> Self {
         let is_fresh = standings.iter().all(|standing| *standing == Standing::Fresh);
-        Self { standings: if is_fresh { Vec::new() } else { standings }, held }
+        Self { standings: if is_fresh { Vec::new() } else { standings }, held, held_by: None }
     }
 
     /// Where a recipient stands.
@@ -93,7 +101,8 @@ impl Progress {
                 self.set(*recipient, recipients, Standing::Deferred(wait.clone()));
             }
             Change::Held => self.held = true,
-            Change::Released => self.held = false,
+            Change::HeldBy { uid } => (self.held, self.held_by) = (true, Some(*uid)),
+            Change::Released => (self.held, self.held_by) = (false, None),
         }
     }
 
@@ -132,6 +141,8 @@ pub struct Stored {
     pub size: u64,
     /// Where its recipients stand.
     pub progress: Progress,
+    /// It is held because the import that brought it is not whole.
+    pub is_importing: bool,
 }
 
 /// Cuts a diagnostic to what is kept.

@@ -85,19 +85,24 @@ impl RealDisk {
         Ok(Self { handle: File::open(&segments)?, directory: segments, owner, _lock: Some(lock) })
     }
 
+    /// Opens `directory` for a look: no lock keeps a writer from starting meanwhile. None: there is no spool.
+    pub fn for_a_look(directory: &Path) -> io::Result<Option<Self>> {
+        let segments = directory.join(SEGMENTS);
+        match File::open(&segments) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            handle => Ok(Some(Self { directory: segments, handle: handle?, owner: None, _lock: None })),
+        }
+    }
+
     /// Opens `directory` to read, while no writer has it open. None: there is no spool.
     /// Errors: `WouldBlock` where a process has it open to write.
     pub fn read_only(directory: &Path) -> io::Result<Option<Self>> {
-        let segments = directory.join(SEGMENTS);
-        let handle = match File::open(&segments) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            handle => handle?,
-        };
+        let Some(looked) = Self::for_a_look(directory)? else { return Ok(None) };
         let lock = match File::open(directory.join(LOCK)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             file => Some(Flock::lock(file?, FlockArg::LockSharedNonblock).map_err(|(_, errno)| errno)?),
         };
-        Ok(Some(Self { directory: segments, handle, owner: None, _lock: lock }))
+        Ok(Some(Self { _lock: lock, ..looked }))
     }
 }
 

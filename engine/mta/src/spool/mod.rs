@@ -42,6 +42,7 @@ mod error;
 mod handle;
 mod index;
 mod log;
+mod look;
 mod open;
 mod read;
 mod reclaim;
@@ -56,6 +57,7 @@ pub use disk::{Disk, DiskFile, RealDisk};
 pub use error::{Place, SpoolError};
 pub use handle::{CHUNK, Delivery, Incoming, SMALL, Spool, inspect};
 pub use log::Options;
+pub use look::Look;
 pub use record::MAX_RECORD;
 
 use mailstack_smtp::address::Address;

@@ -18,7 +18,11 @@ use crate::message::QueueId;
 pub(super) fn stored(index: &Mutex<Index>, id: QueueId) -> Result<Stored, SpoolError> {
     let (entry, file) = located(&lock(index), id)?;
     let accepted = accepted(&*file, id, &entry.base)?;
-    Ok(Stored { id, envelope: accepted.envelope, size: entry.size, progress: entry.progress })
+    let progress = entry.progress;
+    let is_importing = progress.held
+        && progress.held_by.is_none()
+        && accepted.imported.is_some_and(|imported| imported.release);
+    Ok(Stored { id, envelope: accepted.envelope, size: entry.size, progress, is_importing })
 }
 
 /// The octets of a message; stays readable when the message leaves the spool meanwhile.

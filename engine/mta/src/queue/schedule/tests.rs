@@ -236,3 +236,119 @@ fn a_clock_that_was_set_back_keeps_nothing_waiting() {
     schedule.add(Timestamp(HOUR), QueueId(1), Timestamp(0), false, who);
     assert!(schedule.next(plus(Timestamp(HOUR), SETTINGS.longest_retry)).is_some());
 }
+
+fn done(pick: &Pick) -> Vec<(u32, Ending)> {
+    pick.recipients.iter().map(|&index| (index, Ending::Done)).collect()
+}
+
+/// Two recipients at one destination, one at another.
+fn three() -> Schedule {
+    let mut schedule = Schedule::new(SETTINGS);
+    let who = ["a.example", "a.example", "b.example"].into_iter().zip(0..);
+    let who = who.map(|(name, index)| Entering { index, ..to(name).remove(0) }).collect();
+    schedule.add(Timestamp(0), QueueId(1), Timestamp(0), false, who);
+    schedule
+}
+
+#[test]
+fn an_operator_takes_what_is_not_being_tried_and_nothing_twice() {
+    let mut one = three();
+    let now = Timestamp(0);
+    let tried = one.next(now).unwrap();
+    assert_eq!(tried.recipients, [0, 1]);
+    let claim = one.claim(QueueId(1), &[0, 2]).unwrap();
+    assert_eq!(claim.active, [0]);
+    let pick = claim.pick.unwrap();
+    assert_eq!((pick.recipients.as_slice(), pick.destination.clone()), (&[2][..], mx("b.example")));
+    assert_eq!(one.next(now), None, "it is claimed");
+    assert_eq!(one.claim(QueueId(1), &[2]).unwrap(), Claim { pick: None, active: vec![2] });
+    assert!(!one.finish(now, &pick, &done(&pick), Behaviour::Untried, 0));
+    assert_eq!(one.claim(QueueId(1), &[2]).unwrap(), Claim { pick: None, active: vec![] });
+    assert!(one.finish(now, &tried, &done(&tried), Behaviour::Answered, 0));
+    assert_eq!((one.count(), one.jobs(), one.wakes_at()), (0, 0, None));
+    assert_eq!(one.claim(QueueId(1), &[0]), None);
+}
+
+#[test]
+fn what_is_held_is_claimed_too_and_what_is_given_back_is_tried_again() {
+    let mut one = three();
+    let now = Timestamp(0);
+    one.hold(QueueId(1));
+    assert_eq!(one.next(now), None);
+    let pick = one.claim(QueueId(1), &[0, 1, 2]).unwrap().pick.unwrap();
+    assert_eq!(pick.recipients, [0, 1, 2]);
+    one.finish(now, &pick, &[], Behaviour::Untried, 0);
+    assert_eq!(one.next(Timestamp(HOUR)), None, "held");
+    one.release(Timestamp(HOUR), QueueId(1));
+    assert_eq!(one.next(Timestamp(HOUR)).map(|pick| pick.recipients), Some(vec![0, 1]));
+    assert_eq!(one.next(Timestamp(HOUR)).map(|pick| pick.recipients), Some(vec![2]));
+}
+
+#[test]
+fn what_was_held_beyond_its_lifetime_is_tried_once_before_it_expires() {
+    let mut one = schedule(SETTINGS, &[(1, "a.example")]);
+    let pick = one.next(Timestamp(0)).unwrap();
+    one.hold(QueueId(1));
+    let again = Ending::Again { attempts: 1, next: Timestamp(HOUR) };
+    one.finish(Timestamp(0), &pick, &[(0, again)], Behaviour::Answered, 0);
+    let late = Timestamp(SETTINGS.lifetime + HOUR);
+    assert_eq!(one.next(late), None);
+    one.release(late, QueueId(1));
+    let pick = one.next(late).unwrap();
+    assert!(!pick.expired);
+    one.finish(late, &pick, &[(0, again)], Behaviour::Answered, 0);
+    assert!(one.next(late).unwrap().expired);
+}
+
+#[test]
+fn a_release_lets_go_on_what_was_kept_until_the_next_start() {
+    let mut one = schedule(SETTINGS, &[(1, "a.example")]);
+    let pick = one.next(Timestamp(0)).unwrap();
+    one.finish(Timestamp(0), &pick, &[(0, Ending::Held)], Behaviour::Answered, 0);
+    assert_eq!(one.next(Timestamp(HOUR)), None);
+    one.release(Timestamp(HOUR), QueueId(1));
+    assert_eq!(one.next(Timestamp(HOUR)).map(|pick| pick.id), Some(QueueId(1)));
+}
+
+#[test]
+fn a_part_is_flushed_and_the_rest_keeps_its_time() {
+    let mut one = three();
+    let now = Timestamp(0);
+    let later = Ending::Again { attempts: 1, next: Timestamp(HOUR) };
+    for _ in 0..2 {
+        let pick = one.next(now).unwrap();
+        let endings: Vec<_> = pick.recipients.iter().map(|&index| (index, later)).collect();
+        one.finish(now, &pick, &endings, Behaviour::Unreachable, 0);
+    }
+    let soon = Timestamp(MINUTE);
+    assert_eq!(one.next(soon), None);
+    assert!(one.flush_some(soon, QueueId(1), &[1]));
+    let pick = one.next(soon).unwrap();
+    assert_eq!(pick.recipients, [1]);
+    assert!(!one.finish(soon, &pick, &done(&pick), Behaviour::Answered, 0));
+    assert_eq!(one.next(soon), None);
+    let mut rest = Vec::new();
+    while let Some(pick) = one.next(Timestamp(HOUR)) {
+        rest.extend(pick.recipients);
+    }
+    rest.sort_unstable();
+    assert_eq!(rest, [0, 2]);
+    one.hold(QueueId(1));
+    assert!(!one.flush_some(soon, QueueId(1), &[0]) && !one.flush_some(soon, QueueId(2), &[0]));
+}
+
+#[test]
+fn what_is_requeued_goes_where_the_rules_say_by_now() {
+    let mut one = schedule(SETTINGS, &[(1, "dead.example")]);
+    let pick = one.next(Timestamp(0)).unwrap();
+    let later = Ending::Again { attempts: 1, next: Timestamp(HOUR) };
+    one.finish(Timestamp(0), &pick, &[(0, later)], Behaviour::Unreachable, 0);
+    one.requeue(Timestamp(MINUTE), QueueId(1), vec![(0, mx("alive.example"))]);
+    let pick = one.next(Timestamp(MINUTE)).unwrap();
+    assert_eq!((pick.destination.clone(), pick.recipients.as_slice()), (mx("alive.example"), &[0][..]));
+    // What is being tried is left.
+    one.requeue(Timestamp(MINUTE), QueueId(1), vec![(0, mx("other.example"))]);
+    assert_eq!(one.next(Timestamp(MINUTE)), None);
+    assert!(one.finish(Timestamp(MINUTE), &pick, &done(&pick), Behaviour::Answered, 0));
+    assert_eq!((one.count(), one.jobs(), one.wakes_at()), (0, 0, None));
+}

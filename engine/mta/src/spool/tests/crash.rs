@@ -24,8 +24,22 @@ const OPTIONS: Options = Options { segment_size: 6 * 1024, reserve: 0, memory: 0
 /// What the world was told, and by which operation of the disk.
 #[derive(Clone, Debug)]
 enum Told {
-    Accepted { id: QueueId, body: Vec<u8>, recipients: u32 },
-    Done { id: QueueId, recipients: BTreeSet<u32>, notice: Option<(QueueId, Vec<u8>)>, durable: bool },
+    Accepted {
+        id: QueueId,
+        body: Vec<u8>,
+        recipients: u32,
+    },
+    Done {
+        id: QueueId,
+        recipients: BTreeSet<u32>,
+        notice: Option<(QueueId, Vec<u8>)>,
+        durable: bool,
+    },
+    /// An operator holds a message, or lets it go on.
+    Held {
+        id: QueueId,
+        held: bool,
+    },
 }
 
 impl Told {
@@ -55,6 +69,8 @@ struct Run {
     late: Vec<(QueueId, Vec<u8>)>,
     /// What is left out on purpose.
     leaves_out: Option<Twin>,
+    /// Operators are at work too.
+    has_operators: bool,
     /// All that was done to the disk.
     history: Vec<Done>,
     /// Where in it space was given back, and where the spool was opened again.
@@ -76,6 +92,7 @@ impl Run {
             told: Vec::new(),
             refused: BTreeMap::new(),
             leaves_out: None,
+            has_operators: false,
             late: Vec::new(),
             noted: Vec::new(),
             broken: false,
@@ -173,6 +190,7 @@ impl Run {
             let (op, told, answer) = match self.chance.below(5) {
                 0 | 1 => self.accept(),
                 _ => match self.pick(&mut touched) {
+                    Some(id) if self.has_operators && self.chance.below(2) == 0 => self.hold(id),
                     Some(id) => self.conclude(id),
                     None => self.accept(),
                 },
@@ -229,6 +247,7 @@ impl Run {
     fn remember(&mut self, told: &Told) {
         match told {
             Told::Accepted { id, recipients, .. } => drop(self.live.insert(*id, (0..*recipients).collect())),
+            Told::Held { .. } => {}
             Told::Done { id, recipients, notice, .. } => {
                 let left = self.live.get_mut(id).unwrap();
                 left.retain(|recipient| !recipients.contains(recipient));
@@ -286,6 +305,14 @@ impl Run {
         Some(id)
     }
 
+    fn hold(&mut self, id: QueueId) -> (Option<Op>, Told, Answer<()>) {
+        let held = self.chance.below(2) == 0;
+        let change = if held { Change::HeldBy { uid: 1000 } } else { Change::Released };
+        let (reply, answer) = oneshot::channel();
+        let op = Op::Change { id, changes: vec![change], durable: true, reply };
+        (Some(op), Told::Held { id, held }, answer)
+    }
+
     fn conclude(&mut self, id: QueueId) -> (Option<Op>, Told, Answer<()>) {
         let left = self.live[&id].clone();
         let some: BTreeSet<u32> = match self.chance.below(3) {
@@ -334,6 +361,8 @@ struct Expected {
     refused: BTreeSet<QueueId>,
     /// What could have done which recipients of a message, and the notice that must then be there.
     causes: Vec<(QueueId, BTreeSet<u32>, Option<QueueId>)>,
+    /// Whether a message may be held: as was acknowledged last, or as was asked since.
+    holds: BTreeMap<QueueId, BTreeSet<bool>>,
 }
 
 impl Expected {
@@ -344,6 +373,7 @@ impl Expected {
                 Told::Accepted { id, body, recipients } => {
                     expected.bodies.insert(*id, (body.clone(), *recipients));
                 }
+                Told::Held { .. } => {}
                 Told::Done { id, recipients, notice, .. } => {
                     expected.may_be_done.entry(*id).or_default().extend(recipients);
                     if let Some((notice, body)) = notice {
@@ -357,16 +387,38 @@ impl Expected {
         for (_, told) in run.told.iter().filter(|(at, _)| *at <= point) {
             match told {
                 Told::Accepted { id, .. } => drop(expected.accepted.insert(*id)),
+                Told::Held { .. } => {}
                 Told::Done { id, recipients, notice, .. } => {
                     expected.done.entry(*id).or_default().extend(recipients);
                     expected.accepted.extend(notice.iter().map(|(notice, _)| *notice));
                 }
             }
         }
+        expected.note_holds(run, point);
         let answered = run.told.iter().map(|(at, _)| *at).filter(|at| *at <= point).max().unwrap_or(0);
         let is_out = |(at, until): &(usize, usize)| *at < answered && point < *until;
         expected.refused = run.refused.iter().filter(|(_, span)| is_out(span)).map(|(id, _)| *id).collect();
         expected
+    }
+
+    fn note_holds(&mut self, run: &Run, point: usize) {
+        let held = |told: &Told| match told {
+            Told::Held { id, held } => Some((*id, *held)),
+            _ => None,
+        };
+        let last = run.told.iter().filter(|(at, _)| *at <= point);
+        let last: BTreeMap<QueueId, (usize, bool)> =
+            last.filter_map(|(at, told)| held(told).map(|(id, held)| (id, (*at, held)))).collect();
+        for id in self.bodies.keys() {
+            self.holds.entry(*id).or_default().insert(last.get(id).is_some_and(|(_, held)| *held));
+        }
+        for (at, told) in run.asked.iter().filter(|(at, _)| *at <= point) {
+            if let Some((id, held)) = held(told)
+                && last.get(&id).is_none_or(|(answered, _)| at >= answered)
+            {
+                self.holds.entry(id).or_default().insert(held);
+            }
+        }
     }
 
     fn check(&self, log: &Log) -> Result<(), String> {
@@ -390,6 +442,10 @@ impl Expected {
             let told = self.done.get(id).cloned().unwrap_or_default();
             if told.len() as u32 == *recipients || !done.is_superset(&told) {
                 return Err(format!("{id} came back: {told:?} were done, {done:?} are"));
+            }
+            let is_held = entry.progress.held;
+            if !self.holds[id].contains(&is_held) || (is_held && entry.progress.held_by != Some(1000)) {
+                return Err(format!("{id} is held: {is_held}, and was acknowledged otherwise"));
             }
             read(&index, *id, body)?;
         }
@@ -464,6 +520,30 @@ fn nothing_is_lost_whenever_it_crashes() {
     println!("MAILSTACK_CRASH_SEED={seed} MAILSTACK_CRASH_POINTS={points}");
     let result = crash_everywhere(points, seed, |seed| Run::new(seed).go(40, true));
     assert_eq!(result, Ok(()), "MAILSTACK_CRASH_SEED={seed}");
+}
+
+fn with_operators(seed: u64) -> Run {
+    let mut run = Run::new(seed);
+    run.has_operators = true;
+    run
+}
+
+#[test]
+fn what_is_held_and_released_stays_so_whenever_it_crashes() {
+    let seed = variable("MAILSTACK_CRASH_SEED").unwrap_or(DEFAULT_SEED);
+    let result = crash_everywhere(4000, seed, |seed| with_operators(seed).go(40, true));
+    assert_eq!(result, Ok(()), "MAILSTACK_CRASH_SEED={seed}");
+}
+
+/// The twin that holds without a sync.
+#[test]
+fn without_the_sync_of_a_hold_it_is_forgotten() {
+    lost_by("hold", |seed| {
+        let mut run = with_operators(seed).go(60, false);
+        run.told.retain(|(_, told)| matches!(told, Told::Held { .. }));
+        run.without(Which::Commit);
+        run
+    });
 }
 
 /// A message that was moved for its chunks while its first record stayed, and was concluded, came back.

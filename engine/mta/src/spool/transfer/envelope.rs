@@ -132,7 +132,7 @@ pub enum State {
 impl EnvelopeFile {
     /// The envelope of a queued message whose octets have this checksum.
     pub(super) fn of(stored: Stored, source: &str, crc32: u32) -> Self {
-        let Stored { id, envelope, size, progress } = stored;
+        let Stored { id, envelope, size, progress, is_importing } = stored;
         let recipient = |(index, one)| RecipientFile::of(one, progress.of(index));
         Self {
             version: VERSION,
@@ -151,7 +151,8 @@ impl EnvelopeFile {
                 Origin::Local { uid } => OriginFile::Local { uid },
                 Origin::Bounce => OriginFile::Bounce {},
             },
-            held: progress.held,
+            // What an import holds is held by nobody.
+            held: progress.held && !is_importing,
             recipients: envelope.recipients.into_iter().enumerate().map(recipient).collect(),
         }
     }

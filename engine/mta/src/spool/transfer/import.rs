@@ -120,20 +120,22 @@ impl Import<'_> {
     }
 
     /// The messages of this export that are in the spool, held: an import that was interrupted put them there.
-    /// True: they were not held before that.
+    /// True: they were not held before that, and no operator holds them since.
     fn present(&self) -> Result<BTreeMap<String, (QueueId, bool)>, TransferError> {
         let ids: BTreeSet<&str> = self.checked.ids.iter().map(String::as_str).collect();
-        let held: Vec<QueueId> = {
+        let held: Vec<(QueueId, bool)> = {
             let index = lock(&self.log.index);
-            index.messages.iter().filter(|(_, entry)| entry.progress.held).map(|(id, _)| *id).collect()
+            let held = index.messages.iter().filter(|(_, entry)| entry.progress.held);
+            // What an operator holds since is not the import's to release.
+            held.map(|(id, entry)| (*id, entry.progress.held_by.is_none())).collect()
         };
         let mut present = BTreeMap::new();
-        for id in held {
+        for (id, is_ours) in held {
             let located = read::located(&lock(&self.log.index), id);
             let accepted = located.and_then(|(entry, file)| read::accepted(&*file, id, &entry.base));
             let Some(from) = accepted.map_err(|error| self.failed(error))?.imported else { continue };
             if from.source == self.checked.source && ids.contains(from.id.as_str()) {
-                present.insert(from.id, (id, from.release));
+                present.insert(from.id, (id, from.release && is_ours));
             }
         }
         Ok(present)

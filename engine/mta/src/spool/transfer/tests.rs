@@ -190,6 +190,34 @@ async fn what_is_held_stays_held_and_the_rest_is_released() {
     assert_eq!(held, [false, false, true, false, false, false, false]);
 }
 
+#[tokio::test]
+async fn what_an_import_holds_is_told_from_what_an_operator_does() {
+    let world = World::new().await;
+    let (to, out) = (world.path("to"), world.export());
+    import(&to, &out).unwrap();
+    let (spool, _) = opened(&to).await;
+    let ids = spool.ids();
+    // As one that was cut leaves it, and one that an operator holds since.
+    spool.record(ids[0], vec![Change::Held]).await.unwrap();
+    spool.record(ids[1], vec![Change::HeldBy { uid: 7 }]).await.unwrap();
+    let states = |id| spool.message(id).map(|stored| (stored.is_importing, stored.progress.held_by)).unwrap();
+    assert_eq!((states(ids[0]), states(ids[1])), ((true, None), (false, Some(7))));
+    close(spool, &to).await;
+    assert_eq!(import(&to, &out).unwrap().released, 1);
+    let held: Vec<bool> = inspect(&to).unwrap().0.iter().map(|stored| stored.progress.held).collect();
+    assert_eq!(held[..3], [false, true, false]);
+    // Nor does an import that is not whole go out with an export as if somebody held it.
+    let (spool, _) = opened(&to).await;
+    spool.record(ids[2], vec![Change::Held]).await.unwrap();
+    close(spool, &to).await;
+    let again = world.path("again");
+    export(&to, &again).unwrap();
+    let is_held = |id: &QueueId| {
+        fs::read_to_string(again.join(format!("{id}.json"))).unwrap().contains("\"held\": true")
+    };
+    assert_eq!(ids[..3].iter().map(is_held).collect::<Vec<_>>(), [false, true, false]);
+}
+
 /// What is spoilt, how, and what is said of it.
 #[tokio::test]
 async fn an_export_that_is_not_whole_is_refused_whole() {

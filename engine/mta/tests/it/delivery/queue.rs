@@ -11,8 +11,8 @@ use mailstack_mta::delivery::remote::Remote;
 use mailstack_mta::delivery::{self, Context};
 use mailstack_mta::event::{Event, Events, Log};
 use mailstack_mta::host::{Root, Users};
-use mailstack_mta::message::{Envelope, Notify, Origin, Recipient, Timestamp};
-use mailstack_mta::queue::{Destination, Queue};
+use mailstack_mta::message::{Envelope, Notify, Origin, QueueId, Recipient, Timestamp};
+use mailstack_mta::queue::{Destination, Queue, What};
 use mailstack_mta::spool::Standing;
 use mailstack_policy::rules::{AliasTarget, HopHost, NextHop, Qualify, Rules};
 use mailstack_policy::{Here, Route, Target};
@@ -405,4 +405,54 @@ async fn delivery_ends_when_the_helper_died_and_the_mail_waits() {
     host.send("a@far.example", vec![recipient("bob@corp.example")]).await;
     tokio::time::timeout(Duration::from_secs(10), host.running).await.expect("it ends").unwrap();
     assert_eq!(host.queue.count(), 1);
+}
+
+/// The message that waits, once it does.
+async fn waiting(host: &mut Host) -> QueueId {
+    host.event(|event| matches!(event, Event::Deferred(_))).await;
+    host.queue.list(None, 1).await.unwrap()[0].id
+}
+
+#[tokio::test]
+async fn what_an_operator_returns_is_told_to_the_sender_and_what_is_removed_to_nobody() {
+    let refuse = vec![("no", 450, "4.2.1 come again"), ("neither", 450, "4.2.1 come again")];
+    let sink = Sink::start(Plan { refuse, ..Plan::default() }).await;
+    let mut host = Host::start(&sink, true);
+    let to = ["no@far.example", "neither@far.example"].map(recipient).to_vec();
+    host.send("bob@corp.example", to).await;
+    let id = waiting(&mut host).await;
+    host.event(|event| matches!(event, Event::Deferred(_))).await;
+    let bounce = What::Bounce { reason: Some("the contract ended".to_owned()) };
+    let ordered = host.queue.order(id, &[0], bounce, 0).await.unwrap();
+    assert_eq!((ordered.done, ordered.kept), (vec![0], None));
+    host.concluded(1).await;
+    let mailbox = fs::read_to_string(host.tree.path("var/mail/bob")).unwrap();
+    assert_eq!(mailbox.matches("\nFinal-Recipient: rfc822; no@far.example\n").count(), 1, "{mailbox}");
+    assert!(!mailbox.contains("rfc822; neither@far.example"), "{mailbox}");
+    assert!(mailbox.contains("\nStatus: 5.3.0\n") && mailbox.contains("the contract ended"), "{mailbox}");
+    assert!(mailbox.contains("come again"), "what was last said to it: {mailbox}");
+    host.queue.order(id, &[1], What::Remove, 4711).await.unwrap();
+    let events = host.concluded(1).await;
+    assert_eq!(count(&events, |event| matches!(event, Event::Queued { .. })), 0, "{events:#?}");
+    let removed = events.iter().find_map(|event| match event {
+        Event::Removed(step) => Some((step.to.to_string(), step.text.clone())),
+        _ => None,
+    });
+    assert_eq!(removed, Some(("neither@far.example".to_owned(), "by uid 4711".to_owned())));
+    assert_eq!(host.queue.count(), 0);
+}
+
+#[tokio::test]
+async fn a_bounce_that_is_returned_by_an_operator_goes_to_postmaster_or_stays() {
+    let plan = Plan { answer_at: Some((At::Rcpt, 450, "4.2.1 come again")), ..Plan::default() };
+    let sink = Sink::start(plan).await;
+    let mut host = Host::start(&sink, false);
+    host.send("", vec![recipient("no@far.example")]).await;
+    let id = waiting(&mut host).await;
+    let ordered = host.queue.order(id, &[0], What::Bounce { reason: None }, 0).await.unwrap();
+    assert_eq!((ordered.done, ordered.kept), (vec![0], None));
+    host.concluded(1).await;
+    let listed = host.queue.list(None, 10).await.unwrap();
+    let to: Vec<String> = listed[0].recipients.iter().map(|to| to.address.to_string()).collect();
+    assert_eq!((listed.len(), to), (1, vec!["postmaster@gw.corp.example".to_owned()]));
 }

@@ -113,6 +113,7 @@ async fn the_control_socket_answers() {
         listening: Vec::new(),
         queue: world.queue.clone(),
         server: world.server.handle(),
+        events: mailstack_mta::event::Events::new(mailstack_mta::event::Log::Off),
     };
     tokio::spawn(control::serve(UnixListener::from_std(socket).unwrap(), facts));
     let (root, paths) = (world.root.clone(), world.config.paths.clone());
@@ -122,11 +123,13 @@ async fn the_control_socket_answers() {
         assert_eq!((status.dropped, status.refused), (1, 1));
         client.flush().unwrap();
         client.scan_drop().unwrap();
-        let all: Vec<Item> = client.queue_list(None, None).unwrap().map(Result::unwrap).collect();
+        let all: Vec<Item> =
+            client.queue_list(None, None, Default::default()).unwrap().map(Result::unwrap).collect();
         let Item::Damaged(found) = &all[0] else { panic!("{all:?}") };
         assert_eq!((status.damaged, found.file.as_str()), (1, "junk"));
         assert!(found.to_string().starts_with("segments/junk octet 0: no name of a segment; "), "{found}");
-        let one = Client::connect(&root, &paths).unwrap().queue_list(None, Some(1)).unwrap();
+        let one =
+            Client::connect(&root, &paths).unwrap().queue_list(None, Some(1), Default::default()).unwrap();
         let one = one.map(Result::unwrap).filter(|item| matches!(item, Item::Message(_)));
         (status.queued, all.len(), one.count())
     });
