@@ -303,7 +303,19 @@ pub struct Local {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"joe": "Joe.Bloggs@corp.example"}]))]
     pub genericstable: Option<BTreeMap<String, String>>,
-    /// Local names and where their mail goes: addresses, users, `\user`, `:include:/path`; `owner-NAME` is the sender to the members of NAME. Sendmail: `/etc/mail/aliases`. Default: none.
+    /// Programs that an alias may run (`"|/path argument"`), without a shell; one that runs what it is told has no place here. Sendmail: `FEATURE(smrsh)` and its directory. Default: none; with Sendmail its own rules for `.forward`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["/usr/local/bin/ticket"]]))]
+    pub programs: Option<Vec<String>>,
+    /// The directory that a file of an alias (`"/path"`) must be below. Sendmail: `confSAFE_FILE_ENV`. Default: no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/var/mail-archive"]))]
+    pub file_jail: Option<String>,
+    /// As whom programs of aliases are run and their files written; never root. Sendmail: `confDEF_USER_ID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["daemon"]))]
+    pub default_user: Option<String>,
+    /// Local names and where their mail goes: addresses, users, `\user`, `:include:/path`, `|program`, `/file`; `owner-NAME` is the sender to the members of NAME. Sendmail: `/etc/mail/aliases`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"root": "root@corp.example"}]))]
     pub aliases: Option<BTreeMap<String, OneOrMany>>,

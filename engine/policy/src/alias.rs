@@ -188,8 +188,23 @@ impl<'a> Expansion<'a> {
                 Err(refusal) => return Err(refusal),
             },
             AliasTarget::Include(path) => self.file(path, found)?,
+            AliasTarget::Program(command) => {
+                self.here.note(|| Rule::Program(command.clone()), &self.name_here(), target);
+                let address = self.mailbox(self.name_here(), None)?;
+                found.add(Final { address, target: Target::Program(command.clone()) });
+            }
+            AliasTarget::File(path) => {
+                self.here.note(|| Rule::File(path.clone()), &self.name_here(), target);
+                let address = self.mailbox(self.name_here(), None)?;
+                found.add(Final { address, target: Target::File(path.clone()) });
+            }
         }
         Ok(())
+    }
+
+    /// The alias whose targets are expanded now.
+    fn name_here(&self) -> &'a str {
+        self.path.last().copied().unwrap_or(OPERATOR)
     }
 
     /// A file that includes itself adds nothing.

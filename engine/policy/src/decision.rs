@@ -144,6 +144,10 @@ pub enum Target {
     Address,
     /// It is queued anew for the members of this alias when it is delivered, with the alias's owner as the sender.
     List(String),
+    /// A program of this host gets it: path and arguments.
+    Program(String),
+    /// It is appended to this file.
+    File(String),
     /// Nothing: it comes back to the sender.
     Refused(Refusal),
 }
@@ -245,6 +249,16 @@ pub enum Route {
     Local {
         /// The user's name, lower case.
         user: String,
+    },
+    /// To the standard input of a program of this host (mailer `prog`).
+    Program {
+        /// Its path and its arguments, parted by single blanks.
+        command: String,
+    },
+    /// To the end of a file of this host (mailer `*file*`).
+    File {
+        /// Its path.
+        path: String,
     },
     /// To the first of these that takes it; never empty.
     Hops(Vec<NextHop>),

@@ -124,7 +124,10 @@ impl AliasTarget {
     pub fn include(&self) -> Option<&str> {
         match self {
             AliasTarget::Include(path) => Some(path),
-            AliasTarget::Address(_) | AliasTarget::User(_) => None,
+            AliasTarget::Address(_)
+            | AliasTarget::User(_)
+            | AliasTarget::Program(_)
+            | AliasTarget::File(_) => None,
         }
     }
 }
@@ -136,6 +139,9 @@ impl fmt::Display for AliasTarget {
             AliasTarget::Address(address) => address.fmt(f),
             AliasTarget::User(user) => write!(f, "\\{user}"),
             AliasTarget::Include(path) => write!(f, "{INCLUDE}{path}"),
+            // In quotes, since it may have blanks and commas in it.
+            AliasTarget::Program(command) => write!(f, "\"|{command}\""),
+            AliasTarget::File(path) => f.write_str(path),
         }
     }
 }

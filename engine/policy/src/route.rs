@@ -33,6 +33,14 @@ pub fn route_target(rules: &Rules, here: Here<'_>, address: &Address, target: &T
             here.note_of(|| Rule::List(alias.clone()), address);
             local(alias)
         }
+        Target::Program(command) => {
+            here.note_of(|| Rule::Program(command.clone()), address);
+            Route::Program { command: command.clone() }
+        }
+        Target::File(path) => {
+            here.note_of(|| Rule::File(path.clone()), address);
+            Route::File { path: path.clone() }
+        }
         Target::Refused(refusal) => {
             here.note_of(|| Rule::Refused(refusal.clone()), address);
             Route::Fail(refusal.clone())

@@ -96,6 +96,11 @@ pub enum AliasTarget {
     User(String),
     /// The addresses in this file, read when the alias is delivered to (`:include:/path`).
     Include(String),
+    /// The message to the standard input of this program: its path and its arguments, parted by single blanks
+    /// (`"|/path argument"`).
+    Program(String),
+    /// The message to the end of this file, in mbox form (`/path`).
+    File(String),
 }
 
 /// What a `mailertable` entry is looked up by.

@@ -45,6 +45,10 @@ pub enum Rule {
     Alias(String),
     /// An alias with an owner, or with addresses in a file: expanded when it is delivered to.
     List(String),
+    /// An alias names a program, which gets the message (`"|program"`).
+    Program(String),
+    /// An alias names a file, which the message is appended to.
+    File(String),
     /// `\user`, or an alias that names itself: the mailbox, not expanded again.
     NotExpanded(String),
     /// A user of this host.

@@ -166,7 +166,7 @@ impl Hop {
             Route::Hops(hops) => hops.first().is_some_and(|hop| at(&hop.host, hop.port)),
             Route::Mx { domain, port } => at(&HopHost::Mx(domain.clone()), *port),
             Route::Literal { addr, port } => at(&HopHost::Address(*addr), *port),
-            Route::Local { .. } | Route::Fail(_) => false,
+            Route::Local { .. } | Route::Program { .. } | Route::File { .. } | Route::Fail(_) => false,
         }
     }
 }
@@ -184,6 +184,7 @@ pub(crate) fn fate(trace: &Trace) -> String {
             format!("is queued anew for the members of the list {user}")
         }
         Route::Local { user } => format!("is delivered to {user}"),
+        Route::Program { .. } | Route::File { .. } => format!("goes to {}", RouteName(&hop.result)),
         Route::Fail(refusal) => {
             format!("cannot be delivered ({}) and bounces to {sender}", refusal.codes().0)
         }
@@ -202,6 +203,8 @@ impl fmt::Display for RouteName<'_> {
             Route::Mx { domain, .. } => write!(f, "{domain} (by MX)"),
             Route::Literal { addr, .. } => Domain::Literal(*addr).fmt(f),
             Route::Local { user } => write!(f, "the mailbox of {user}"),
+            Route::Program { command } => write!(f, "the program {command}"),
+            Route::File { path } => write!(f, "the file {path}"),
             Route::Fail(_) => f.write_str("nowhere"),
         }
     }

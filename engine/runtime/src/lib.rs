@@ -8,10 +8,10 @@ mod sendmail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mailstack_policy::DomainName;
-use mailstack_policy::rules::Rules;
+use mailstack_policy::rules::{AliasTarget, Rules};
 use serde::{Deserialize, Serialize};
 
 mod security;
@@ -63,6 +63,9 @@ pub struct Config {
     pub queue: Queue,
     /// Mailboxes, where the host has them.
     pub mailboxes: Option<Mailboxes>,
+    /// What aliases may do beside naming addresses; None: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restricted: Option<Restricted>,
     /// TLS, both ways.
     #[serde(default)]
     pub tls: Tls,
@@ -148,6 +151,31 @@ pub struct Mailboxes {
     /// mbox: the directory that holds one file per user, absolute. Maildir: the directory below the user's home,
     /// relative.
     pub path: PathBuf,
+}
+
+/// Programs that aliases may run and files that they may write, always as one user who is not root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restricted {
+    /// As whom (`DefaultUser`).
+    pub user: String,
+    /// The programs, by the name that an alias chooses them by (the directory of `smrsh`).
+    pub programs: BTreeMap<String, PathBuf>,
+    /// The directory that all files must be below (`SafeFileEnvironment`); None: no file is written.
+    pub file_jail: Option<PathBuf>,
+}
+
+impl Restricted {
+    /// The directory of files, and those below it that aliases name; the upper ones first. None where there is none.
+    pub fn directories(&self, aliases: &BTreeMap<String, Vec<AliasTarget>>) -> BTreeSet<PathBuf> {
+        let Some(jail) = &self.file_jail else { return BTreeSet::new() };
+        let files = aliases.values().flatten().filter_map(|target| match target {
+            AliasTarget::File(path) => Path::new(path).parent(),
+            _ => None,
+        });
+        let above = files.flat_map(Path::ancestors).filter(|path| path.starts_with(jail));
+        above.chain([jail.as_path()]).map(Path::to_owned).collect()
+    }
 }
 
 /// How a mailbox keeps its messages.

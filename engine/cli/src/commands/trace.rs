@@ -134,6 +134,8 @@ fn reports(declaration: &Declaration, trace: &Trace) -> Vec<Report> {
 pub fn route_words(route: &Route) -> String {
     match route {
         Route::Local { user } => format!("the mailbox of {user}"),
+        Route::Program { command } => format!("the program {command}"),
+        Route::File { path } => format!("the file {path}"),
         Route::Hops(hops) => hops.iter().map(hop_words).collect::<Vec<_>>().join(", then "),
         Route::Mx { domain, port } => format!("{domain} by MX, port {port}"),
         Route::Literal { addr, port } => format!("{}, port {port}", Domain::Literal(*addr)),

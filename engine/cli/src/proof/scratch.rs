@@ -112,7 +112,7 @@ fn named_by_rules(rules: &Rules) -> impl Iterator<Item = String> {
     let targets = rules.aliases.values().flatten().filter_map(|target| match target {
         AliasTarget::User(name) => Some(name.clone()),
         AliasTarget::Address(address) => Some(address.local().to_owned()),
-        AliasTarget::Include(_) => None,
+        AliasTarget::Include(_) | AliasTarget::Program(_) | AliasTarget::File(_) => None,
     });
     let mailers = rules.mailertable.values().filter_map(|mailer| match mailer {
         Mailer::Local { user } => user.clone(),

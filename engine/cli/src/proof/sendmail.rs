@@ -80,7 +80,11 @@ fn etc(root: &Root, generation: &Path) -> io::Result<()> {
     for entry in fs::read_dir(generation.join("etc/mail"))? {
         let entry = entry?;
         let _ = fs::remove_file(mail.join(entry.file_name()));
-        fs::copy(entry.path(), mail.join(entry.file_name()))?;
+        match entry.file_type()?.is_dir() {
+            // The programs that smrsh may run: links.
+            true => copy(&entry.path().display().to_string(), &mail)?,
+            false => drop(fs::copy(entry.path(), mail.join(entry.file_name()))?),
+        }
     }
     bind(&whole, Path::new("/etc"))
 }

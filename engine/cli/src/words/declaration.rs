@@ -334,6 +334,24 @@ fn way_out_of_access(kind: &Meant) -> Option<String> {
         Meant::RelayToUser { .. } => "write `To:` and the domain, and refuse its other users".to_owned(),
         Meant::RelayForNearlyAll { .. } => "name the networks that are yours".to_owned(),
         Meant::GreetingTells { .. } => "leave the name out: it helps nobody but an attacker".to_owned(),
+        _ => return way_out_of_programs(kind),
+    };
+    Some(help)
+}
+
+fn way_out_of_programs(kind: &Meant) -> Option<String> {
+    let help = match kind {
+        Meant::Program { .. } => {
+            "such as `|/usr/local/bin/ticket --queue help`; no quotes, `$`, `;`, `|`, `<` or `>`".to_owned()
+        }
+        Meant::AliasFile { .. } => "such as `/var/mail-archive/all`".to_owned(),
+        Meant::ProgramNotListed { program } => {
+            format!("add the path of {program} to `programs`")
+        }
+        Meant::Interpreter { .. } => "name the program that it is to run, or a script for it".to_owned(),
+        Meant::FileNotJailed { .. } => "such as file_jail = \"/var/mail-archive\"".to_owned(),
+        Meant::DefaultUser { .. } => "name a user who owns nothing else, such as `daemon`".to_owned(),
+        Meant::ProgramName { .. } => "rename one of them".to_owned(),
         _ => return None,
     };
     Some(help)

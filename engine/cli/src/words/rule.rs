@@ -98,6 +98,11 @@ fn keys(declaration: &Declaration, part: Part, rule: &Rule) -> Vec<String> {
         Rule::Untrusted(_) => vec!["relay.networks".into()],
         Rule::OwnName => vec!["hostname".into()],
         Rule::Alias(name) | Rule::List(name) => vec![named(declaration, "aliases", name)],
+        Rule::Program(command) => {
+            let program = command.split(' ').next().unwrap_or_default();
+            in_list("programs", program.to_owned())
+        }
+        Rule::File(_) => vec!["file_jail".into()],
         Rule::Virtuser(key) => vec![named(declaration, "virtusertable", &key.to_string())],
         Rule::VirtualDomain(domain) => in_list("virtual_domains", domain.to_string()),
         Rule::Generics(key) => vec![named(declaration, "genericstable", key)],
@@ -177,6 +182,8 @@ pub fn meaning(rule: &Rule) -> String {
         Rule::Hidden => "the address in the local part".into(),
         Rule::Alias(_) => "alias".into(),
         Rule::List(_) => "a list: its owner is the sender to its members".into(),
+        Rule::Program(_) => "a program, run as `default_user`".into(),
+        Rule::File(_) => "a file, written as `default_user`".into(),
         Rule::NotExpanded(_) => "the mailbox, not expanded again".into(),
         Rule::User(_) => "a user".into(),
         Rule::AliasToNobody(_) => "no user: comes back as a bounce".into(),

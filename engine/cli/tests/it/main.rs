@@ -12,6 +12,7 @@ mod imports;
 mod interop;
 mod load;
 mod nixos;
+mod programs;
 mod proof;
 mod queue;
 mod reference;

@@ -54,6 +54,11 @@ fn etc(root: &Path, name: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
+/// Whether there is a user of this name.
+pub(super) fn has_user(root: &Path, name: &str) -> bool {
+    find(&etc(root, "passwd"), name, 2).is_some()
+}
+
 /// The number in a field of the line that has this name.
 fn find(text: &str, name: &str, field: usize) -> Option<u32> {
     let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
@@ -160,7 +165,24 @@ pub(super) fn furnish(root: &Path, config: &Config, owner: Owner) -> Result<(), 
     for socket in [&paths.submission_socket, &paths.control_socket, &paths.pid_file] {
         below(root, socket).parent().map_or(Ok(()), |dir| directory(dir, 0o755, owner))?;
     }
+    jail(root, config)?;
     programs(root, None).iter().try_for_each(Program::put)
+}
+
+/// The directories of files of aliases, each its user's; what is there already stays as it is.
+pub(super) fn jail(root: &Path, config: &Config) -> Result<(), DiskError> {
+    let Some(restricted) = &config.restricted else { return Ok(()) };
+    let passwd = etc(root, "passwd");
+    let ids = find(&passwd, &restricted.user, 2).zip(find(&passwd, &restricted.user, 3));
+    // Whoever is not there is told of by the delivery helper, and the mail waits.
+    let Some((uid, gid)) = ids.filter(|_| getuid().is_root()) else { return Ok(()) };
+    for path in restricted.directories(&config.rules.aliases) {
+        let path = below(root, &path);
+        if !path.exists() {
+            directory(&path, 0o755, Owner { uid, gid })?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a program is the one of Sendmail: Debian's are links to links, some to a script of its own.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use mailstack_runtime::{Config, Sendmail};
 
-use super::furnish::{Owner, programs};
+use super::furnish::{Owner, has_user, programs};
 use crate::activation::sockets;
 use crate::sendmail::users::Users;
 
@@ -104,6 +104,9 @@ pub(super) fn obstacles(root: &Path, config: &Config, ours: Option<u32>) -> Vec<
     let sendmail = config.sendmail.as_ref();
     let foreign = programs(root, sendmail).into_iter().filter(|program| program.is_foreign());
     let mut found: Vec<Obstacle> = foreign.map(|program| Obstacle::Program { path: program.path }).collect();
+    // Sendmail would not even start, and the built-in MTA keep the mail back.
+    let user = config.restricted.iter().map(|restricted| restricted.user.clone());
+    found.extend(user.filter(|name| !has_user(root, name)).map(|name| Obstacle::NoUser { name }));
     found.extend(taken(&config.listeners, ours));
     if root == Path::new("/") {
         // What waits in Sendmail's own queues it goes on with.

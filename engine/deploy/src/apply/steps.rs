@@ -191,6 +191,7 @@ impl Apply<'_> {
     fn furnish(&self, store: &Store, target: &Target, generation: &Path) -> Result<(), Cause> {
         let config = &target.config;
         if let Some(sendmail) = &config.sendmail {
+            furnish::jail(self.root, &target.config)?;
             return Ok(furnish::furnish_sendmail(self.root, store, sendmail, &target.files())?);
         }
         self.activator.make_users(Some(generation))?;

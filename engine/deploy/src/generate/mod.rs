@@ -60,6 +60,15 @@ fn add(files: &mut Files, path: &str, kind: Kind, text: String) {
     files.insert(path.to_owned(), FileEntry { bytes: text.into_bytes(), mode: 0o644, kind });
 }
 
+/// The mode of a link; its octets are where it leads.
+pub const LINK: u32 = 0o120_777;
+
+/// A link, where a program that the host reads by it looks for one.
+fn add_link(files: &mut Files, path: &str, target: &std::path::Path) {
+    let bytes = target.to_string_lossy().into_owned().into_bytes();
+    files.insert(path.to_owned(), FileEntry { bytes, mode: LINK, kind: Kind::Config });
+}
+
 /// The configuration of the built-in MTA; with Sendmail, what it is proven by.
 fn mta_toml(config: &Config) -> String {
     #[expect(clippy::expect_used, reason = "maps with text keys, numbers below 2^63: TOML can say all of it")]

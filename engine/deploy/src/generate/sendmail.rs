@@ -19,7 +19,7 @@ pub(super) fn add(model: &Model, sendmail: &Sendmail, files: &mut Files) {
     }
     unit(format!("{DIRECTORY}/mailstack-queue.service"), client_queue(sendmail));
     unit(format!("{DIRECTORY}/mailstack-queue.timer"), timer(sendmail.queue_interval));
-    unit("etc/tmpfiles.d/mailstack.conf".to_owned(), tmpfiles(sendmail));
+    unit("etc/tmpfiles.d/mailstack.conf".to_owned(), tmpfiles(sendmail) + &super::units::jail(model));
     match model.platform {
         Platform::Debian => add_file(files, "etc/mail/sendmail.conf", Kind::Config, DEBIAN.to_owned()),
     }

@@ -8,7 +8,7 @@ use mailstack_policy::DomainName;
 use mailstack_policy::access::{AccessKey, Action, Subject};
 use mailstack_policy::rules::{Agent, Generics, Mailer, MailertableKey, NextHop, Virtuser, VirtuserKey};
 
-use super::{Files, Kind, add as add_file, mc};
+use super::{Files, Kind, add as add_file, add_link, mc};
 use crate::model::{ALWAYS_ALIASED, Model, Mta, Relay, RoleModel};
 
 /// Adds the tables that the role needs and no other.
@@ -31,6 +31,9 @@ pub(super) fn add(model: &Model, files: &mut Files) {
     }
     if let RoleModel::Gateway(_, relay) = &model.role {
         table("etc/mail/access", access(model, relay));
+    }
+    for (name, path) in mta.restricted.iter().flat_map(|restricted| &restricted.programs) {
+        add_link(files, &format!("etc/mail/smrsh/{name}"), path);
     }
     add_file(files, "etc/mail/mailstack.help", Kind::Config, HELPFILE.to_owned());
 }

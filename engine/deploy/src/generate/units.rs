@@ -41,7 +41,8 @@ fn service(model: &Model) -> String {
         Some(_) => "ExecStart=/usr/bin/mailstack run\n",
     });
     text.push_str("Restart=on-failure\nRestartSec=5s\n");
-    text.push_str(HARDENING);
+    let programs = model.mta().is_some_and(runs_programs);
+    text.push_str(&hardening(programs));
     match model.mta() {
         None => {
             text.push_str(CLIENT_RIGHTS);
@@ -85,7 +86,9 @@ fn add_mta_rights(mta: &Mta, text: &mut String) {
     match mta.mailboxes.format {
         MailboxFormat::Mbox => {
             let directory = mta.mailboxes.path.display();
-            let _ = writeln!(text, "ProtectSystem=strict\nReadWritePaths=-{directory}");
+            // A program of an alias keeps what it does where nobody here knows.
+            let system = if runs_programs(mta) { "full" } else { "strict" };
+            let _ = writeln!(text, "ProtectSystem={system}\nReadWritePaths=-{directory}");
             let homes = ["/home", "/root", "/run/user"];
             if !homes.iter().any(|home| mta.mailboxes.path.starts_with(home)) {
                 text.push_str("ProtectHome=yes\n");
@@ -93,6 +96,33 @@ fn add_mta_rights(mta: &Mta, text: &mut String) {
         }
         // A home is where passwd says, which nobody here knows.
         MailboxFormat::Maildir => text.push_str("ProtectSystem=full\n"),
+    }
+    if let Some(jail) = mta.restricted.as_ref().and_then(|restricted| restricted.file_jail.as_ref()) {
+        let _ = writeln!(text, "ReadWritePaths=-{}", jail.display());
+    }
+}
+
+fn runs_programs(mta: &Mta) -> bool {
+    mta.restricted.as_ref().is_some_and(|restricted| !restricted.programs.is_empty())
+}
+
+/// Programs of aliases may be of an interpreter that makes code as it runs.
+fn hardening(programs: bool) -> String {
+    match programs {
+        true => HARDENING.replace("MemoryDenyWriteExecute=yes\n", ""),
+        false => HARDENING.to_owned(),
+    }
+}
+
+/// The directory of files of aliases, with those that the declared ones need: Sendmail makes none.
+pub(super) fn jail(model: &Model) -> String {
+    let Some(mta) = model.mta() else { return String::new() };
+    let user = mta.restricted.as_ref().map(|restricted| restricted.user.as_str()).unwrap_or_default();
+    let lines = mta.jail_directories().into_iter();
+    let lines: String = lines.map(|path| format!("d {} 0755 {user} - -\n", path.display())).collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("# Where aliases write files.\n{lines}"),
     }
 }
 
@@ -182,7 +212,7 @@ fn sysusers() -> &'static str {
 /// The drop directory is sticky and setgid: anybody leaves mail, nobody sees or takes another's.
 fn tmpfiles(model: &Model) -> String {
     let paths = model.runtime_config().paths;
-    format!(
+    let text = format!(
         "# The queue, and where sendmail leaves mail when nobody serves the socket.\n\
          d {} 0700 mailstack mailstack -\n\
          d {} 3777 mailstack mailstack -\n\
@@ -190,5 +220,6 @@ fn tmpfiles(model: &Model) -> String {
          d /run/mailstack 0755 mailstack mailstack -\n",
         paths.spool.display(),
         paths.drop.display()
-    )
+    );
+    text + &jail(model)
 }

@@ -1,9 +1,13 @@
 //! The door to the host's files for this crate: explicit modes, and a file is synced with the directory it is in.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+
+use crate::generate::LINK;
 
 /// Something on this host's disk could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -35,13 +39,26 @@ impl<T> At<T> for nix::Result<T> {
     }
 }
 
-/// Writes a file that is not there yet, with exactly this mode whatever the umask, and syncs it.
+/// Writes a file that is not there yet, with exactly this mode whatever the umask, and syncs it. With the mode of a link
+/// it is one, to where the octets say.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DiskError> {
+    if mode == LINK {
+        let target = Path::new(OsStr::from_bytes(bytes));
+        return symlink(target, path).at("make the link", path);
+    }
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).at("create", path)?;
     file.write_all(bytes).at("write", path)?;
     file.set_permissions(Permissions::from_mode(mode)).at("set the mode of", path)?;
     file.sync_all().at("sync", path)
+}
+
+/// The octets of a file, or of a link where it leads.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::symlink_metadata(path)?.is_symlink() {
+        true => Ok(fs::read_link(path)?.into_os_string().into_vec()),
+        false => fs::read(path),
+    }
 }
 
 /// Makes a directory and its parents where they are missing; those made have mode 0755 whatever the umask.

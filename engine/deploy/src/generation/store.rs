@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::candidate::octal;
 use super::disk::{self, At, DiskError};
 use super::{Candidate, Digest, IMPORTED, MANIFEST, Manifest, SOURCE};
+use crate::generate::LINK;
 
 /// The store's place below the root.
 pub const PLACE: &str = "var/lib/mailstack";
@@ -115,7 +116,7 @@ impl Stored {
 
     /// The octets of a file; None if it is not there.
     pub fn file(&self, path: &str) -> Option<Vec<u8>> {
-        fs::read(self.dir.join(path)).ok()
+        disk::read(&self.dir.join(path)).ok()
     }
 
     /// How it differs from what was written; empty for an intact one.
@@ -147,10 +148,14 @@ impl Stored {
         let Ok(meta) = fs::symlink_metadata(&place) else {
             return Ok(Some(Drift::Missing { path: path.to_owned() }));
         };
-        if !meta.is_file() || Digest::of(&fs::read(&place).at("read", &place)?) != *sha256 {
+        let is_link = mode == octal(LINK);
+        if meta.is_symlink() != is_link
+            || meta.is_dir()
+            || Digest::of(&disk::read(&place).at("read", &place)?) != *sha256
+        {
             return Ok(Some(Drift::Changed { path: path.to_owned() }));
         }
-        let found = octal(meta.permissions().mode() & 0o7777);
+        let found = if is_link { mode.to_owned() } else { octal(meta.permissions().mode() & 0o7777) };
         let differs = found != mode && !self.is_foreign;
         Ok(differs.then(|| Drift::Mode { path: path.to_owned(), written: mode.to_owned(), found }))
     }

@@ -20,6 +20,8 @@ pub(super) struct Defaults {
     pub(super) generics_whole_domain: bool,
     pub(super) listen: BTreeSet<SocketAddr>,
     pub(super) mailboxes: Option<Mailboxes>,
+    /// Empty where the role has no aliases.
+    pub(super) default_user: String,
     pub(super) checks: Checks,
     pub(super) privacy: BTreeSet<Privacy>,
     pub(super) tls: TlsDefaults,
@@ -55,6 +57,8 @@ struct Profile {
     #[serde(default)]
     listen: Vec<String>,
     mailboxes: Option<host::Mailboxes>,
+    #[serde(default)]
+    default_user: String,
     #[serde(default)]
     checks: host::Checks,
     privacy: Option<Vec<host::PrivacyFlag>>,
@@ -100,6 +104,7 @@ impl Defaults {
             generics_whole_domain: profile.generics.whole_domain.unwrap_or(false),
             listen: listen.collect::<Result<_, _>>().ok()?,
             mailboxes: profile.mailboxes.and_then(mailboxes),
+            default_user: profile.default_user,
             tls: TlsDefaults { outgoing: profile.tls.outgoing?, ca_file: profile.tls.ca_file? },
             auth_mechanisms: profile.auth.map(|auth| auth.mechanisms),
             checks: checks(profile.checks),

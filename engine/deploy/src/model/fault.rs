@@ -134,9 +134,53 @@ pub enum FaultKind {
         /// What was written.
         text: String,
     },
-    /// A program or a file as the target of an alias.
-    #[error("`{text}`: programs and files are not supported as alias targets in this version")]
+    /// A target that begins as a program, a file or an include does, and is none.
+    #[error("`{text}` is neither a program, a file nor an address")]
     SpecialTarget {
+        /// What was written.
+        text: String,
+    },
+    /// Not `|program` with arguments that no shell reads anything into.
+    #[error("`{text}` is not `|program` with arguments of letters, digits and `._+-/:@%=,`")]
+    Program {
+        /// What was written.
+        text: String,
+    },
+    /// Not an absolute path.
+    #[error("`{text}` is not an absolute path of letters, digits and `._+-`")]
+    AliasFile {
+        /// What was written.
+        text: String,
+    },
+    /// A program that is not among those that an alias may run.
+    #[error("`{program}` is not in `programs`: no alias may run it")]
+    ProgramNotListed {
+        /// As it was written.
+        program: String,
+    },
+    /// Two programs of one name, which an alias could not tell apart.
+    #[error("`{text}` has the name of `{other}`: an alias chooses by name")]
+    ProgramName {
+        /// What was written.
+        text: String,
+        /// The path of the first one.
+        other: String,
+    },
+    /// A program that runs what its arguments say.
+    #[error("`{text}` runs whatever it is told: with it an alias may run anything")]
+    Interpreter {
+        /// What was written.
+        text: String,
+    },
+    /// A file that is not below the jail, or where there is none.
+    #[error("`{text}` is not below `file_jail`: no alias may write to it")]
+    FileNotJailed {
+        /// What was written.
+        text: String,
+    },
+    /// A user who owns more than a program of an alias should reach.
+    #[error("`{text}`: programs and files of aliases are never run and written as {text}")]
+    DefaultUser {
         /// What was written.
         text: String,
     },

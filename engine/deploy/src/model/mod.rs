@@ -12,6 +12,7 @@ mod sendmail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use mailstack_policy::DomainName;
@@ -21,8 +22,8 @@ use mailstack_policy::rules::{
 };
 use mailstack_prove::expect::Expectation;
 use mailstack_runtime::{
-    Auth, Checks, Config, Limits, ListenerKind, MailboxFormat, Mailboxes, Paths, Privacy, Queue, Role, Tls,
-    VERSION,
+    Auth, Checks, Config, Limits, ListenerKind, MailboxFormat, Mailboxes, Paths, Privacy, Queue, Restricted,
+    Role, Tls, VERSION,
 };
 use mailstack_schema::Written;
 use mailstack_schema::host::{Host, PrivacyFlag};
@@ -119,6 +120,8 @@ pub(crate) struct Mta {
     pub(crate) aliases: BTreeMap<String, Vec<AliasTarget>>,
     pub(crate) mailertable: BTreeMap<MailertableKey, Mailer>,
     pub(crate) mailboxes: Mailboxes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) restricted: Option<Restricted>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) greeting: String,
     pub(crate) privacy: BTreeSet<Privacy>,
@@ -206,6 +209,7 @@ impl Model {
             privacy: mta.map_or_else(Privacy::careful, |mta| mta.privacy.clone()),
             queue: self.queue.clone(),
             mailboxes: mta.map(|mta| mta.mailboxes.clone()),
+            restricted: mta.and_then(|mta| mta.restricted.clone()),
             tls: self.tls.clone(),
             auth: self.auth.clone(),
             rules: self.rules(),
@@ -280,6 +284,11 @@ impl Msp {
 }
 
 impl Mta {
+    /// The directory of files of aliases and those below it that the aliases name, the upper ones first.
+    pub(crate) fn jail_directories(&self) -> BTreeSet<PathBuf> {
+        self.restricted.as_ref().map(|restricted| restricted.directories(&self.aliases)).unwrap_or_default()
+    }
+
     fn rules(&self) -> Rules {
         Rules {
             qualify: Qualify::OwnHost,

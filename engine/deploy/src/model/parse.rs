@@ -136,6 +136,16 @@ pub(super) fn alias_target(text: &str) -> Result<AliasTarget, FaultKind> {
             .map(AliasTarget::Include)
             .ok_or_else(|| FaultKind::Include { text: text.to_owned() });
     }
+    if let Some(command) = text.strip_prefix('|') {
+        return program(command)
+            .map(AliasTarget::Program)
+            .ok_or_else(|| FaultKind::Program { text: text.to_owned() });
+    }
+    if text.starts_with('/') {
+        return include(text)
+            .map(AliasTarget::File)
+            .ok_or_else(|| FaultKind::AliasFile { text: text.to_owned() });
+    }
     if text.trim_start().starts_with(['|', '/', ':']) {
         return Err(FaultKind::SpecialTarget { text: text.to_owned() });
     }
@@ -152,8 +162,18 @@ pub(super) fn alias_target(text: &str) -> Result<AliasTarget, FaultKind> {
     Ok(AliasTarget::Address(address))
 }
 
+/// A program and its arguments, parted by single blanks. Nothing in it means anything to a shell, which Sendmail's
+/// `smrsh` hands it to.
+fn program(command: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._+-/:@%=,".contains(c);
+    let words: Vec<&str> = command.split_ascii_whitespace().collect();
+    let first = words.first().filter(|word| !word.contains(['=', '-']) || word.starts_with('/'))?;
+    let good = !first.ends_with('/') && words.iter().all(|word| word.chars().all(plain));
+    good.then(|| words.join(" "))
+}
+
 /// An absolute path that every reader of the aliases understands alike.
-fn include(path: &str) -> Option<String> {
+pub(super) fn include(path: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._+-".contains(c);
     let names = path.strip_prefix('/')?.split('/').all(|name| !matches!(name, "" | "." | ".."));
     (names && path.chars().all(plain)).then(|| path.to_owned())

@@ -8,6 +8,7 @@ mod cross;
 mod engine;
 mod expect;
 mod local;
+mod restricted;
 mod security;
 mod virtusers;
 

@@ -1,5 +1,6 @@
 //! `/etc/mail` as Sendmail reads it: each file of the generation is a link through `current`, so that one rename switches
-//! all of them. What else its packaging keeps there stays.
+//! all of them. What else its packaging keeps there stays, but for programs that `smrsh` would run: only those of the
+//! declaration are.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,6 +11,8 @@ use crate::generation::disk::{self, DiskError};
 
 /// Where Sendmail reads.
 const DIRECTORY: &str = "etc/mail";
+/// Where `smrsh` looks for programs: compiled into it.
+const PROGRAMS: &str = "etc/mail/smrsh";
 
 /// The places of a generation's files that Sendmail reads, below the root.
 fn names(files: &[&str]) -> BTreeSet<String> {
@@ -27,8 +30,14 @@ fn is_ours(store: &Store, place: &Path) -> bool {
 
 /// Files of others in the places of a generation's.
 pub(crate) fn foreign(root: &Path, store: &Store, files: &[&str]) -> Vec<PathBuf> {
-    let places = names(files).into_iter().map(|name| root.join(DIRECTORY).join(name));
-    places.filter(|place| place.symlink_metadata().is_ok() && !is_ours(store, place)).collect()
+    let names = names(files);
+    let restricted = names.iter().any(|name| name.starts_with("smrsh/"));
+    let programs = fs::read_dir(root.join(PROGRAMS)).into_iter().flatten().flatten();
+    let programs = programs.map(|entry| entry.path()).filter(|_| restricted);
+    let mut places: BTreeSet<PathBuf> =
+        names.into_iter().map(|name| root.join(DIRECTORY).join(name)).collect();
+    places.extend(programs);
+    places.into_iter().filter(|place| place.symlink_metadata().is_ok() && !is_ours(store, place)).collect()
 }
 
 /// Links each file of a generation; until the switch a new link leads nowhere.
@@ -36,6 +45,7 @@ pub(crate) fn put(root: &Path, store: &Store, files: &[&str]) -> Result<(), Disk
     disk::make_dirs(&root.join(DIRECTORY))?;
     for name in names(files) {
         let (place, target) = (root.join(DIRECTORY).join(&name), target(store, &name));
+        place.parent().map_or(Ok(()), disk::make_dirs)?;
         if fs::read_link(&place).ok().as_ref() != Some(&target) {
             disk::point(&place, &target)?;
         }
@@ -53,9 +63,11 @@ pub(crate) fn are_put(root: &Path, store: &Store, files: &[&str]) -> bool {
 
 /// Removes links to files that the live generation does not have; without one, all.
 pub(crate) fn sweep(root: &Path, store: &Store) -> Result<(), DiskError> {
-    let entries = fs::read_dir(root.join(DIRECTORY)).into_iter().flatten().flatten();
-    for place in entries.map(|entry| entry.path()) {
-        if is_ours(store, &place) && !place.exists() {
+    let entries = [DIRECTORY, PROGRAMS].into_iter().flat_map(|name| fs::read_dir(root.join(name)));
+    for place in entries.flatten().flatten().map(|entry| entry.path()) {
+        // The file itself may be a link to a program that is not there.
+        let has_file = fs::read_link(&place).is_ok_and(|file| file.symlink_metadata().is_ok());
+        if is_ours(store, &place) && !has_file {
             disk::remove(&place)?;
         }
     }

@@ -5,12 +5,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use mailstack_deploy::generate::{self, Files, Kind};
+use mailstack_deploy::generate::{self, Files, Kind, LINK};
 use mailstack_deploy::m4::derive;
 
 use crate::cf::library;
@@ -78,6 +78,11 @@ impl Root {
     fn put(&self, files: &Files) {
         for (path, entry) in files.iter().filter(|(path, _)| path.starts_with("etc/mail/")) {
             let target = self.0.path().join(path);
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            if entry.mode == LINK {
+                symlink(String::from_utf8(entry.bytes.clone()).unwrap(), target).unwrap();
+                continue;
+            }
             std::fs::write(&target, &entry.bytes).unwrap();
             chown(target, Some(201), Some(202)).unwrap();
         }

@@ -47,6 +47,8 @@ pub struct Context {
     pub remote: Remote,
     /// The deliverer into mailboxes, where the host has any.
     pub helper: Option<Helper>,
+    /// The deliverer to programs and files of aliases, where they may name any.
+    pub restricted: Option<Helper>,
     /// The users of this host.
     pub users: Users,
     /// Who is told of each step.
@@ -172,9 +174,13 @@ impl Context {
 
     /// Without mailboxes it never does.
     async fn helper_died(&self) {
-        match &self.helper {
+        let died = async |helper: &Option<Helper>| match helper {
             Some(helper) => helper.died().await,
             None => std::future::pending().await,
+        };
+        tokio::select! {
+            () = died(&self.helper) => {}
+            () = died(&self.restricted) => {}
         }
     }
 
@@ -222,10 +228,10 @@ impl Context {
 
     async fn deliver_here(&self, queue: &Queue, job: &Job, due: &Due, watch: &Watch) -> Ending {
         let address = &due.recipient.address;
-        let user = match self.route(address, &due.recipient.target) {
-            Route::Local { user } => user,
-            _ => return self.nowhere(&due.recipient),
-        };
+        let route = self.route(address, &due.recipient.target);
+        if !matches!(route, Route::Local { .. } | Route::Program { .. } | Route::File { .. }) {
+            return self.nowhere(&due.recipient);
+        }
         let delivered_to = match address.domain() {
             Some(_) => address.to_string(),
             None => format!("{address}@{}", self.hostname),
@@ -240,11 +246,22 @@ impl Context {
         }
         let sender = job.envelope.sender.address().map(ToString::to_string).unwrap_or_default();
         let facts = Facts { sender, delivered_to, at: now() };
-        let Some(helper) = &self.helper else {
-            let cause = Cause::here("4.3.5", "this host has no mailboxes");
-            return Ending::Verdict(Verdict::Deferred { cause, unreachable: false });
+        let mut body = watch.over(&job.body);
+        let delivered = match (&route, &self.helper, &self.restricted) {
+            (Route::Local { user }, Some(helper), _) => helper.deliver(user, &facts, &mut body).await,
+            (Route::Program { command }, _, Some(helper)) => helper.run(command, &facts, &mut body).await,
+            (Route::File { path }, _, Some(helper)) => helper.append(path, &facts, &mut body).await,
+            (route, ..) => {
+                let what = if matches!(route, Route::Local { .. }) {
+                    "this host has no mailboxes"
+                } else {
+                    "aliases may name no program and no file"
+                };
+                let cause = Cause::here("4.3.5", what);
+                return Ending::Verdict(Verdict::Deferred { cause, unreachable: false });
+            }
         };
-        match helper.deliver(&user, &facts, &mut watch.over(&job.body)).await {
+        match delivered {
             Ok(mailbox) => Ending::Delivered { mailbox },
             Err(failure) => failed_here(&failure),
         }

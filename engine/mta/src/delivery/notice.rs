@@ -117,7 +117,7 @@ fn mailboxes(context: &Context, address: &Address) -> Option<Vec<Expanded>> {
 
 /// Whether mail for an address goes anywhere, as far as this host knows.
 fn is_there(context: &Context, one: &Expanded) -> bool {
-    if let Target::List(_) = one.target {
+    if matches!(one.target, Target::List(_) | Target::Program(_) | Target::File(_)) {
         return true;
     }
     match context.route(&one.address, &one.target) {

@@ -28,7 +28,7 @@ pub enum Destination {
 impl From<&Route> for Destination {
     fn from(route: &Route) -> Self {
         match route {
-            Route::Local { .. } => Destination::Local,
+            Route::Local { .. } | Route::Program { .. } | Route::File { .. } => Destination::Local,
             Route::Hops(hops) => Destination::Hops(hops.clone()),
             Route::Mx { domain, .. } => Destination::Mx(domain.clone()),
             Route::Literal { addr, .. } => Destination::Literal(*addr),

@@ -44,6 +44,7 @@ pub(super) struct Daemon {
     pub(super) events: Events,
     pub(super) secrets: Secrets,
     pub(super) helper: Option<Helper>,
+    pub(super) restricted: Option<Helper>,
     pub(super) exit_when_idle: bool,
 }
 
@@ -169,6 +170,7 @@ impl Daemon {
             config: self.config,
             hostname: self.hostname,
             helper: self.helper,
+            restricted: self.restricted,
             events: self.events,
         };
         let stop = async move {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use mailstack_runtime::{CONFIG_PATH, Config, Role, VERSION};
 
-use crate::delivery::helper::{Helper, HelperConfig};
+use crate::delivery::helper::{Helper, HelperConfig, Work};
 use crate::event::{Event, Events, Log};
 use crate::host::{OwnName, Root, own_name};
 use crate::secrets::Secrets;
@@ -88,13 +88,21 @@ pub fn run_with(options: RunOptions, events: Events) -> Result<(), RunError> {
     bound.bind_network(&config)?;
     // Before rights are given up: a secret may be root's alone.
     let secrets = Secrets::read(&root, &config, &options.user).map_err(RunError::Secrets)?;
-    let helper = helper(&options, &root, &config, &hostname)?;
+    let (helper, restricted) = helpers(&options, &root, &config, &hostname)?;
     identity.assume()?;
     bound.bind_unix(&root, &config.paths)?;
 
     let runtime = runtime(config.role).map_err(RunError::Runtime)?;
-    let daemon =
-        Daemon { root, config, hostname, events, secrets, helper, exit_when_idle: options.exit_when_idle };
+    let daemon = Daemon {
+        root,
+        config,
+        hostname,
+        events,
+        secrets,
+        helper,
+        restricted,
+        exit_when_idle: options.exit_when_idle,
+    };
     let ended = runtime.block_on(daemon.run(bound));
     drop(pid_file);
     ended
@@ -145,20 +153,25 @@ fn hostname(config: &Config, root: &Root, events: &Events) -> mailstack_policy::
     name
 }
 
-/// Started before the runtime, with the rights that the daemon gives up.
-fn helper(
+/// Started before the runtime, with the rights that the daemon gives up: for mailboxes, and for programs and files of
+/// aliases.
+fn helpers(
     options: &RunOptions,
     root: &Root,
     config: &Config,
     hostname: &mailstack_policy::DomainName,
-) -> Result<Option<Helper>, RunError> {
-    let Some(mailboxes) = config.mailboxes.clone() else { return Ok(None) };
-    let exe = match &options.helper {
-        Some(exe) => exe.clone(),
-        None => std::env::current_exe().map_err(RunError::Helper)?,
+) -> Result<(Option<Helper>, Option<Helper>), RunError> {
+    let start = |work: Option<Work>| {
+        let Some(work) = work else { return Ok(None) };
+        let exe = match &options.helper {
+            Some(exe) => exe.clone(),
+            None => std::env::current_exe().map_err(RunError::Helper)?,
+        };
+        let config = HelperConfig { root: root.clone(), work, hostname: hostname.clone() };
+        Helper::spawn(&exe, &config).map(Some).map_err(RunError::Helper)
     };
-    let config = HelperConfig { root: root.clone(), mailboxes, hostname: hostname.clone() };
-    Helper::spawn(&exe, &config).map(Some).map_err(RunError::Helper)
+    let mailboxes = start(config.mailboxes.clone().map(Work::Mailboxes))?;
+    Ok((mailboxes, start(config.restricted.clone().map(Work::Restricted))?))
 }
 
 /// A client role has little to do and must be small; a receiving one uses every core.

@@ -51,6 +51,8 @@ fn verdict(host: &Host, client: &Client, to: &str) -> String {
                 Target::Address => one.address.to_string(),
                 Target::Refused(refusal) => format!("{} {refusal:?}", one.address),
                 Target::List(alias) => format!("list {alias}"),
+                Target::Program(command) => format!("program {command}"),
+                Target::File(path) => format!("file {path}"),
             };
             found.iter().map(one).collect::<Vec<_>>().join(" ")
         }

@@ -10,6 +10,7 @@ use mailstack_policy::{
 use serde::Serialize;
 
 use super::{Fleet, FleetHost};
+use crate::expect::RouteName;
 use crate::trace::{Question, Trace, trace};
 
 /// Hosts that a message passes before it is taken to loop (`MaxHopCount`).
@@ -170,7 +171,7 @@ impl Walk<'_> {
             let onward = Onward { from: &from, to: &expanded.address, header: &header };
             match &expanded.target {
                 Target::List(alias) => self.list(name, host, &onward, alias, path),
-                Target::Address | Target::Refused(_) => {
+                Target::Address | Target::Program(_) | Target::File(_) | Target::Refused(_) => {
                     self.onward(name, host, &onward, &hop.result, path);
                 }
             }
@@ -228,6 +229,11 @@ impl Walk<'_> {
                     rule: None,
                 };
                 self.end(path, from.clone(), if known { Answer::Delivered(delivered) } else { nobody });
+            }
+            Route::Program { .. } | Route::File { .. } => {
+                let user = RouteName(route).to_string();
+                let delivered = Delivered { host: name.to_owned(), user, header: header.to_vec() };
+                self.end(path, from.clone(), Answer::Delivered(delivered));
             }
             Route::Fail(refusal) => {
                 let (code, enhanced) = refusal.codes();

@@ -109,7 +109,9 @@ impl Zones {
             }
             Route::Mx { domain, port } => (self.by_mx(domain, *port, is_own), Some(domain.to_string())),
             Route::Literal { addr, port } => (vec![SocketAddr::new(*addr, *port)], None),
-            Route::Local { .. } | Route::Fail(_) => (Vec::new(), None),
+            Route::Local { .. } | Route::Program { .. } | Route::File { .. } | Route::Fail(_) => {
+                (Vec::new(), None)
+            }
         };
         if found.is_empty() { Err(Stuck::NoName { name: asked.unwrap_or_default() }) } else { Ok(found) }
     }

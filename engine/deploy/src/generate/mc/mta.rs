@@ -70,9 +70,25 @@ fn common(mc: &mut Mc, model: &Model, mta: &Mta) {
         mc.define("SMART_HOST", &format!("relay:{}", host_list(mail_hosts)));
         mc.relay_port(mail_hosts.port());
     }
+    restricted(mc, mta);
     senders(mc, mta);
     mc.security(model);
     listeners(mc, mta);
+}
+
+/// Programs and files of aliases. With a list of programs those of users' `.forward` are of it too.
+fn restricted(mc: &mut Mc, mta: &Mta) {
+    let Some(restricted) = &mta.restricted else { return };
+    mc.block("As whom programs and files of aliases are run and written.");
+    mc.define("confDEF_USER_ID", &restricted.user);
+    if let Some(jail) = &restricted.file_jail {
+        mc.block("Files of aliases, and of .forward, are below this directory alone.");
+        mc.define("confSAFE_FILE_ENV", &jail.display().to_string());
+    }
+    if !restricted.programs.is_empty() || restricted.file_jail.is_none() {
+        mc.block("No program but those that /etc/mail/smrsh has a link to.");
+        mc.feature("smrsh");
+    }
 }
 
 /// What mail from here appears to come from. The names of this host stand in the class of masqueraded domains where

@@ -12,7 +12,7 @@ use mailstack_schema::spans::{child, element};
 use super::common::Common;
 use super::security::mail_hosts;
 use super::virtusers::{Ours, generics, virtuser_loops, virtusers};
-use super::{Faults, cross, masquerade as client_masquerade};
+use super::{Faults, cross, masquerade as client_masquerade, restricted};
 use crate::model::defaults::Defaults;
 use crate::model::fault::FaultKind;
 use crate::model::{ALWAYS_ALIASED, Mta, mailbox_format, parse, privacy};
@@ -30,6 +30,7 @@ pub(super) fn resolve(
     let local = distinct("local_domains", written.local_domains.as_deref(), parse::domain, faults);
     let masquerade = written.masquerade.as_ref().map(|written| masquerade(written, defaults, faults));
     let aliases = aliases(written.aliases.as_ref(), faults);
+    let (aliases, restricted) = restricted::resolve(written, aliases, defaults, faults);
     let mailertable = mailertable(written.mailertable.as_ref(), faults);
     cross::mailertable(&mailertable, &local, common, faults);
     let masquerade = masquerade.flatten();
@@ -48,6 +49,7 @@ pub(super) fn resolve(
         aliases,
         mailertable: mailertable.into_iter().map(|(_, key, mailer)| (key, mailer)).collect(),
         mailboxes: mailboxes(written, defaults, faults)?,
+        restricted,
         greeting: greeting(written.greeting.as_deref(), faults),
         privacy: written.privacy.as_ref().map_or_else(|| defaults.privacy.clone(), |flags| privacy(flags)),
     };
@@ -215,7 +217,7 @@ fn conventional_path(format: MailboxFormat) -> &'static str {
 }
 
 /// Whether the path is some names below the root or the home, without `.` and `..`.
-fn has_only_names(path: &Path) -> bool {
+pub(super) fn has_only_names(path: &Path) -> bool {
     let names = path.components().filter(|part| matches!(part, Component::Normal(_))).count();
     let rest = path.components().filter(|part| !matches!(part, Component::Normal(_) | Component::RootDir));
     names > 0 && rest.count() == 0

@@ -83,6 +83,8 @@ fn routed(rules: &Rules, here: Here<'_>, to: &str, user_exists: &dyn Fn(&str) ->
     };
     let one = |Expanded { address, target, .. }: &Expanded| match route_target(rules, here, address, target) {
         Route::Local { user } => format!("the mailbox of {user}"),
+        Route::Program { command } => format!("the program {command}"),
+        Route::File { path } => format!("the file {path}"),
         Route::Hops(hops) => format!("{} for {address}", hops.iter().map(host).collect::<Vec<_>>().join(":")),
         Route::Mx { domain, .. } => format!("{domain} for {address}"),
         Route::Literal { addr, .. } => format!("{} for {address}", Domain::Literal(addr)),

@@ -152,6 +152,9 @@ fn triple_of(line: &str, mailers: &BTreeMap<String, String>) -> String {
     match mailer {
         "local" => format!("the mailbox of {}", user.trim_matches('"')),
         "*error*" => refused(user),
+        // Without the quotes: -bv cuts at none of the commas of a command.
+        "prog" => format!("the program {}", user.trim_matches('"').trim_start_matches('|')),
+        "*file*" => format!("the file {user}"),
         _ => format!("{} for {user}", mailers.get(mailer).map_or(host, String::as_str)),
     }
 }

@@ -1,9 +1,11 @@
 //! The delivery helper: the one process that writes into mailboxes, as the user whose mailbox it is.
 //!
 //! Owns: its start, the protocol, and the rights it has. It is started before the runtime, is given a user's name,
-//! what the mailbox records and a descriptor of the message, never a path nor a command, and never writes as
-//! uid 0. Must not know a queue, a route or the network.
+//! what the mailbox records and a descriptor of the message, and never writes as uid 0. Programs and files of aliases
+//! are other processes' work, which have the list of programs and the directory of files from the configuration that
+//! root wrote: they are told a name of the list, or one below the directory, and run nothing by a shell. Must not know a queue, a route or the network.
 
+mod restricted;
 mod rights;
 mod serve;
 mod wire;
@@ -12,18 +14,19 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use mailstack_runtime::{MailboxFormat, Mailboxes};
+use mailstack_runtime::{Mailboxes, Restricted};
 use mailstack_smtp::address::DomainName;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::unix::pipe;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use self::wire::{Answer, Request};
+use self::wire::{Answer, Place, Request};
 use crate::delivery::Body;
 use crate::delivery::local::Facts;
 use crate::host::Root;
@@ -47,38 +50,36 @@ const TICK: Duration = Duration::from_millis(5);
 pub struct HelperConfig {
     /// The tree that everything is below.
     pub root: Root,
-    /// Which mailboxes.
-    pub mailboxes: Mailboxes,
+    /// What it is for.
+    pub work: Work,
     /// This host, for the names of Maildir files.
     pub hostname: DomainName,
 }
 
+/// What a helper is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Mailboxes.
+    Mailboxes(Mailboxes),
+    /// Programs and files of aliases, which must not make mailboxes wait.
+    Restricted(Restricted),
+}
+
 impl HelperConfig {
-    fn to_arguments(&self) -> [OsString; 5] {
-        let format = match self.mailboxes.format {
-            MailboxFormat::Mbox => "mbox",
-            MailboxFormat::Maildir => "maildir",
-        };
-        [
-            COMMAND.into(),
-            format.into(),
-            self.mailboxes.path.clone().into(),
-            self.root.as_path().into(),
-            self.hostname.as_str().into(),
-        ]
+    fn to_arguments(&self) -> io::Result<[OsString; 4]> {
+        let work = serde_json::to_string(&self.work)?;
+        Ok([COMMAND.into(), self.root.as_path().into(), self.hostname.as_str().into(), work.into()])
     }
 
     /// Undoes what [`HelperConfig::to_arguments`] did, the command itself left out.
     fn from_arguments(arguments: &[OsString]) -> Option<Self> {
-        let [format, path, root, hostname] = arguments else { return None };
-        let format = match format.to_str()? {
-            "mbox" => MailboxFormat::Mbox,
-            "maildir" => MailboxFormat::Maildir,
-            _ => return None,
-        };
-        let mailboxes = Mailboxes { format, path: PathBuf::from(path) };
+        let [root, hostname, work] = arguments else { return None };
+        let work = serde_json::from_str(work.to_str()?).ok()?;
         let hostname = hostname.to_str()?.parse().ok()?;
-        Some(Self { root: Root::new(root), mailboxes, hostname })
+        // The directory that is worked in changes.
+        let root = std::path::absolute(root).ok()?;
+        Some(Self { root: Root::new(root), work, hostname })
     }
 }
 
@@ -131,15 +132,33 @@ impl Helper {
 
     /// Delivers a message to a user's mailbox, and returns the mailbox's name when it is durable there.
     pub async fn deliver(&self, user: &str, facts: &Facts, body: &mut impl Body) -> Result<String, Failure> {
+        self.hand_over(Place::Mailbox(user.to_owned()), facts, body).await
+    }
+
+    /// Runs a program with a message on its standard input, and returns its name once it has ended well. `command` is
+    /// the program, of which only the last part of its path counts, and its arguments, parted by blanks.
+    pub async fn run(&self, command: &str, facts: &Facts, body: &mut impl Body) -> Result<String, Failure> {
+        let mut words = command.split_ascii_whitespace().map(str::to_owned);
+        let program = words.next().unwrap_or_default();
+        let name = program.rsplit('/').next().unwrap_or_default().to_owned();
+        self.hand_over(Place::Program { name, arguments: words.collect() }, facts, body).await
+    }
+
+    /// Appends a message to a file below the directory of files, and returns its name when it is durable there.
+    pub async fn append(&self, path: &str, facts: &Facts, body: &mut impl Body) -> Result<String, Failure> {
+        self.hand_over(Place::File(path.to_owned()), facts, body).await
+    }
+
+    async fn hand_over(&self, to: Place, facts: &Facts, body: &mut impl Body) -> Result<String, Failure> {
+        let what = to.to_string();
         let mut lease = self.lease().await.ok_or_else(|| gone("no delivery helper is running"))?;
-        let result = tokio::time::timeout(PATIENCE, lease.channel().exchange(user, facts, body)).await;
+        let result = tokio::time::timeout(PATIENCE, lease.channel().exchange(to, facts, body)).await;
         match result.unwrap_or(Err(Trouble::Hangs)) {
             Ok(result) => result,
             Err(Trouble::Hangs) => {
                 lease.abandon();
                 let seconds = PATIENCE.as_secs();
-                let text =
-                    format!("the mailbox of {user} was not written to within {seconds} s: its disk hangs");
+                let text = format!("{what} did not take the message within {seconds} s: its disk hangs");
                 Err(Failure { status: "4.2.0".to_owned(), text })
             }
             Err(Trouble::Body(error)) => Err(gone(&format!("the message could not be read: {error}"))),
@@ -210,7 +229,7 @@ impl Drop for Lease<'_> {
 
 fn start(mut command: Command, config: &HelperConfig) -> io::Result<Channel> {
     let (socket, theirs) = wire::pair()?;
-    command.args(config.to_arguments()).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null());
+    command.args(config.to_arguments()?).env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null());
     let process = Process(command.spawn()?);
     let socket = UnixStream::from(socket);
     socket.set_nonblocking(true)?;
@@ -232,7 +251,7 @@ enum Trouble {
 impl Channel {
     async fn exchange(
         &mut self,
-        user: &str,
+        to: Place,
         facts: &Facts,
         body: &mut impl Body,
     ) -> Result<Result<String, Failure>, Trouble> {
@@ -242,7 +261,7 @@ impl Channel {
         let socket = socket.map_err(Trouble::Channel)?;
         let (pipe, theirs) = pipe::pipe().map_err(Trouble::Channel)?;
         let theirs = theirs.into_blocking_fd().map_err(Trouble::Channel)?;
-        let request = Request::Deliver { serial, user: user.to_owned(), facts: facts.clone() };
+        let request = Request::Deliver { serial, to, facts: facts.clone() };
         send(&socket, &request, Some(theirs)).await.map_err(Trouble::Channel)?;
         self.is_open = true;
         if write(pipe, body).await.map_err(Trouble::Body)? {

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use mailstack_runtime::MailboxFormat;
+use mailstack_runtime::{MailboxFormat, Mailboxes};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, geteuid, setegid};
 
-use super::HelperConfig;
 use super::rights::Rights;
-use super::wire::{self, Answer, Failure, Request};
+use super::wire::{self, Answer, Failure, Place, Request};
+use super::{HelperConfig, Work, restricted};
 use crate::delivery::local::{Facts, MailboxError, Maildir, Mbox};
-use crate::host::{User, Users, group};
+use crate::host::{Root, User, Users, group};
 use crate::sysexits::{EX_OSERR, EX_USAGE};
 
 /// The longest wait for the locks of an mbox.
@@ -60,9 +60,13 @@ struct Server {
 impl Server {
     fn new(socket: OwnedFd, config: HelperConfig) -> io::Result<Self> {
         umask(Mode::from_bits_truncate(0o077));
-        if config.mailboxes.format == MailboxFormat::Mbox {
-            enter(&config)?;
+        if let Work::Mailboxes(mailboxes) = &config.work
+            && mailboxes.format == MailboxFormat::Mbox
+        {
+            enter(&config.root, mailboxes)?;
         }
+        // Whatever a program of an alias is, its setuid and setgid bits have no effect.
+        nix::sys::prctl::set_no_new_privs()?;
         let users = Users::of(&config.root);
         let channel = Channel { socket, ahead: None };
         Ok(Self { channel, users, rights: Rights::reduce()?, config, delivered: 0 })
@@ -70,9 +74,9 @@ impl Server {
 
     fn run(mut self) -> io::Result<()> {
         while let Some((request, descriptor)) = self.channel.next()? {
-            let Request::Deliver { serial, user, facts } = request else { continue };
+            let Request::Deliver { serial, to, facts } = request else { continue };
             let result = match descriptor {
-                Some(descriptor) => self.deliver(serial, &user, &facts, descriptor),
+                Some(descriptor) => self.deliver(serial, &to, &facts, descriptor),
                 None => Err(failure("4.3.0", "no message came along")),
             };
             wire::send(&self.channel.socket, &Answer { serial, result }, None)?;
@@ -80,22 +84,50 @@ impl Server {
         Ok(())
     }
 
-    fn deliver(&mut self, serial: u64, name: &str, facts: &Facts, pipe: OwnedFd) -> Result<String, Failure> {
+    fn deliver(&mut self, serial: u64, to: &Place, facts: &Facts, pipe: OwnedFd) -> Result<String, Failure> {
+        let work = self.config.work.clone();
+        match (&work, to) {
+            (Work::Mailboxes(mailboxes), Place::Mailbox(name)) => {
+                self.deliver_to(mailboxes, serial, name, facts, pipe)
+            }
+            (Work::Restricted(allowed), Place::Program { .. } | Place::File(_)) => {
+                let user = self.user(&allowed.user).map_err(|unknown| Failure {
+                    status: "4.3.5".to_owned(),
+                    text: format!("{}: programs and files need the user {}", unknown.text, allowed.user),
+                })?;
+                let outlet =
+                    restricted::Outlet { allowed, root: &self.config.root, rights: self.rights, user };
+                let mut body =
+                    Message { pipe: File::from(pipe), channel: &mut self.channel, serial, complete: false };
+                outlet.deliver(to, facts, &mut body)
+            }
+            _ => Err(failure("4.3.5", "this delivery helper is for something else")),
+        }
+    }
+
+    fn deliver_to(
+        &mut self,
+        mailboxes: &Mailboxes,
+        serial: u64,
+        name: &str,
+        facts: &Facts,
+        pipe: OwnedFd,
+    ) -> Result<String, Failure> {
         let user = self.user(name)?;
-        let owner = self.owner(&user)?;
+        let owner = self.owner(mailboxes, &user)?;
         self.delivered += 1;
-        let group = match self.config.mailboxes.format {
+        let group = match mailboxes.format {
             MailboxFormat::Mbox => mailbox_group(owner.gid),
             MailboxFormat::Maildir => owner.gid,
         };
-        if self.config.mailboxes.format == MailboxFormat::Mbox {
+        if mailboxes.format == MailboxFormat::Mbox {
             self.rights.provide(&user.name, Uid::from_raw(owner.uid), Gid::from_raw(group));
         }
         let file_name = unique_name(self.delivered, &self.config);
         let mut body =
             Message { pipe: File::from(pipe), channel: &mut self.channel, serial, complete: false };
-        let config = &self.config;
-        let act = || write(config, &user, owner.uid, &file_name, facts, &mut body);
+        let root = &self.config.root;
+        let act = || write(root, mailboxes, &user, owner.uid, &file_name, facts, &mut body);
         match self.rights.act_as(Uid::from_raw(owner.uid), Gid::from_raw(group), act) {
             Ok(written) => written,
             Err(error) => Err(failure("4.3.0", &format!("cannot act as {}: {error}", owner.name))),
@@ -110,11 +142,11 @@ impl Server {
     }
 
     /// The user in whose name is written: the recipient, or for root's mail one who is not root.
-    fn owner(&self, user: &User) -> Result<User, Failure> {
+    fn owner(&self, mailboxes: &Mailboxes, user: &User) -> Result<User, Failure> {
         if self.rights == Rights::Own || user.uid != 0 {
             return Ok(user.clone());
         }
-        if self.config.mailboxes.format == MailboxFormat::Maildir {
+        if mailboxes.format == MailboxFormat::Maildir {
             return Err(failure("4.2.0", "nothing is delivered as root: give root an alias"));
         }
         let find = |name: &&str| self.users.by_name(name).ok().flatten().filter(|user| user.uid != 0);
@@ -123,64 +155,65 @@ impl Server {
 }
 
 fn write(
-    config: &HelperConfig,
+    root: &Root,
+    mailboxes: &Mailboxes,
     user: &User,
     owner: u32,
     file_name: &str,
     facts: &Facts,
     body: &mut dyn Read,
 ) -> Result<String, Failure> {
-    match config.mailboxes.format {
+    match mailboxes.format {
         MailboxFormat::Mbox => {
             let own = geteuid().as_raw();
             let owners = if user.uid == 0 { vec![own, owner, 0] } else { vec![own] };
-            let directory = config.root.path(&config.mailboxes.path);
+            let directory = root.path(&mailboxes.path);
             let mbox = Mbox { path: PathBuf::from(&user.name), owners, patience: PATIENCE };
             mbox.append(facts, body).map_err(|error| refused(&error.below(&directory)))?;
             Ok(directory.join(&user.name).display().to_string())
         }
         MailboxFormat::Maildir => {
-            let home = config.root.path(&user.home);
-            let maildir = Maildir { home, path: config.mailboxes.path.clone() };
+            let home = root.path(&user.home);
+            let maildir = Maildir { home, path: mailboxes.path.clone() };
             let file = maildir.deliver(file_name, facts, body).map_err(|error| refused(&error))?;
             Ok(file.display().to_string())
         }
     }
 }
 
-fn refused(error: &MailboxError) -> Failure {
+pub(super) fn refused(error: &MailboxError) -> Failure {
     if matches!(error, MailboxError::Torn { .. }) {
         eprintln!("mailstack: delivery helper: {error}");
     }
     failure(error.status(), &error.to_string())
 }
 
-fn failure(status: &str, text: &str) -> Failure {
+pub(super) fn failure(status: &str, text: &str) -> Failure {
     Failure { status: status.to_owned(), text: text.to_owned() }
 }
 
 /// Makes the directory of the mailboxes the working directory: what is above it need not be open to their owners.
-fn enter(config: &HelperConfig) -> io::Result<()> {
-    let directory = config.root.path(&config.mailboxes.path);
+fn enter(root: &Root, mailboxes: &Mailboxes) -> io::Result<()> {
+    let directory = root.path(&mailboxes.path);
     if !directory.exists() {
-        make(config, &directory)?;
+        make(root, &directory)?;
     }
     std::env::set_current_dir(directory)
 }
 
 /// As packages make it: group mail, which may add mailboxes and lock files.
-fn make(config: &HelperConfig, directory: &Path) -> io::Result<()> {
+fn make(root: &Root, directory: &Path) -> io::Result<()> {
     if let Some(parent) = directory.parent() {
         DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     }
-    let mail = group(&config.root, "mail").ok().flatten().filter(|_| geteuid().is_root());
+    let mail = group(root, "mail").ok().flatten().filter(|_| geteuid().is_root());
     if let Some(mail) = &mail {
         setegid(Gid::from_raw(mail.gid))?;
     }
-    let made = DirBuilder::new().mode(0o755).create(directory).and_then(|()| match &mail {
-        Some(_) => fs::set_permissions(directory, Permissions::from_mode(0o2775)),
-        None => Ok(()),
-    });
+    // Without the group its users can at least reach what is provided for them, whatever the umask.
+    let mode = if mail.is_some() { 0o2775 } else { 0o755 };
+    let made = DirBuilder::new().create(directory);
+    let made = made.and_then(|()| fs::set_permissions(directory, Permissions::from_mode(mode)));
     if mail.is_some() {
         setegid(Gid::from_raw(0))?;
     }

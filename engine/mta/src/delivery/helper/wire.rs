@@ -1,5 +1,6 @@
 //! Packets between the MTA and the delivery helper: JSON over a Unix SOCK_SEQPACKET pair.
 
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,8 +25,8 @@ pub(super) enum Request {
     Deliver {
         /// Of this delivery.
         serial: u64,
-        /// The user; the helper finds out who that is.
-        user: String,
+        /// Where to.
+        to: Place,
         /// What the mailbox records.
         facts: Facts,
     },
@@ -39,6 +40,33 @@ pub(super) enum Request {
         /// Of which delivery.
         serial: u64,
     },
+}
+
+/// Where a message is delivered to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Place {
+    /// The mailbox of a user; the helper finds out who that is.
+    Mailbox(String),
+    /// A program of the helper's own list.
+    Program {
+        /// Its name there.
+        name: String,
+        /// What it is told.
+        arguments: Vec<String>,
+    },
+    /// A file below the helper's own directory.
+    File(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Mailbox(user) => write!(f, "the mailbox of {user}"),
+            Place::Program { name, .. } => write!(f, "the program {name}"),
+            Place::File(path) => f.write_str(path),
+        }
+    }
 }
 
 /// What the helper answers.

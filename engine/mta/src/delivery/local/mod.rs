@@ -8,7 +8,8 @@ mod maildir;
 mod mbox;
 mod text;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,12 @@ fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+/// Writes a message as a program is to read it: lines end in LF, a `From ` line in front, nothing quoted.
+pub fn write_for_program(file: &mut File, facts: &Facts, body: &mut dyn Read) -> Result<(), MailboxError> {
+    let form = text::Form::Program;
+    mbox::copy(form, body, file, text::preamble(form, facts), Path::new("the message"))
 }
 
 /// Adds operation and path to an error.

@@ -12,21 +12,27 @@ pub(super) enum Form {
     Mbox,
     /// As it is.
     Plain,
+    /// As it is, with a `From ` line in front, as Sendmail's `prog` mailer has it.
+    Program,
 }
 
 /// The lines in front of the message.
 pub(super) fn preamble(form: Form, facts: &Facts) -> Vec<u8> {
-    let mut lines = String::new();
-    if form == Form::Mbox {
-        // RFC 4155: the reverse-path without blanks, and asctime in UTC.
-        let sender = match facts.sender.as_str() {
-            "" => "MAILER-DAEMON".to_owned(),
-            sender => sender.replace(char::is_whitespace, "_"),
-        };
-        lines = format!("From {sender} {}\n", asctime(facts.at));
-    }
+    let lines = match form {
+        Form::Mbox | Form::Program => from_line(facts),
+        Form::Plain => String::new(),
+    };
     // RFC 5321 4.4: the reverse-path of the final delivery.
     (lines + &format!("Return-Path: <{}>\nDelivered-To: {}\n", facts.sender, facts.delivered_to)).into_bytes()
+}
+
+/// RFC 4155: the reverse-path without blanks, and asctime in UTC.
+fn from_line(facts: &Facts) -> String {
+    let sender = match facts.sender.as_str() {
+        "" => "MAILER-DAEMON".to_owned(),
+        sender => sender.replace(char::is_whitespace, "_"),
+    };
+    format!("From {sender} {}\n", asctime(facts.at))
 }
 
 fn asctime(at: Timestamp) -> String {

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use mailstack_mta::delivery::Body;
-use mailstack_mta::delivery::helper::{COMMAND, Failure, Helper, HelperConfig, main_helper};
+use mailstack_mta::delivery::helper::{COMMAND, Failure, Helper, HelperConfig, Work, main_helper};
 use mailstack_mta::delivery::local::Facts;
 use mailstack_mta::host::Root;
 use mailstack_mta::message::Timestamp;
@@ -25,13 +25,13 @@ fn helper_process() {
     }
 }
 
-fn command() -> Command {
+pub(super) fn command() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "delivery::helper::helper_process", "--nocapture", "--test-threads=1"]);
     command
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
@@ -64,7 +64,7 @@ impl Tree {
     pub(super) fn helper(&self, format: MailboxFormat, path: &str, processes: usize) -> Helper {
         let config = HelperConfig {
             root: Root::new(self.directory.path()),
-            mailboxes: Mailboxes { format, path: path.into() },
+            work: Work::Mailboxes(Mailboxes { format, path: path.into() }),
             hostname: "gw.corp.example".parse().unwrap(),
         };
         Helper::from_commands((0..processes).map(|_| command()), &config).unwrap()
@@ -73,7 +73,7 @@ impl Tree {
     pub(super) fn config(&self) -> HelperConfig {
         HelperConfig {
             root: Root::new(self.directory.path()),
-            mailboxes: Mailboxes { format: MailboxFormat::Mbox, path: "/var/mail".into() },
+            work: Work::Mailboxes(Mailboxes { format: MailboxFormat::Mbox, path: "/var/mail".into() }),
             hostname: "gw.corp.example".parse().unwrap(),
         }
     }
@@ -83,7 +83,7 @@ impl Tree {
     }
 }
 
-fn facts(user: &str) -> Facts {
+pub(super) fn facts(user: &str) -> Facts {
     Facts {
         sender: "a@far.example".to_owned(),
         delivered_to: format!("{user}@corp.example"),
@@ -99,7 +99,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-const MESSAGE: &[u8] = b"Subject: hi\r\n\r\nFrom me\r\n";
+pub(super) const MESSAGE: &[u8] = b"Subject: hi\r\n\r\nFrom me\r\n";
 
 #[tokio::test]
 async fn mailboxes_belong_to_their_users() {

@@ -7,5 +7,6 @@ mod helper;
 mod names;
 mod queue;
 mod remote;
+mod restricted;
 mod sink;
 mod tls;

@@ -58,6 +58,7 @@ pub(super) fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
         role: Role::Gateway,
         hostname: Some(NAME.parse().unwrap()),
         sendmail: None,
+        restricted: None,
         listener_kinds: Default::default(),
         tls: Default::default(),
         auth: None,
@@ -118,7 +119,7 @@ impl Host {
         let here = hostname.clone();
         let route =
             move |to: &Recipient| match mailstack_policy::route(&rules, Here::named(&here), &to.address) {
-                Route::Local { .. } => Destination::Local,
+                Route::Local { .. } | Route::Program { .. } | Route::File { .. } => Destination::Local,
                 Route::Hops(hops) => Destination::Hops(hops),
                 Route::Mx { domain, .. } => Destination::Mx(domain),
                 Route::Literal { addr, .. } => Destination::Literal(addr),
@@ -129,7 +130,7 @@ impl Host {
         let seen = events.subscribe();
         let remote = Remote::new(names::hosts(""), hostname.clone());
         let users = Users::of(&root);
-        let context = Context { config, root, hostname, remote, helper, users, events };
+        let context = Context { config, root, hostname, remote, helper, restricted: None, users, events };
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
             let _ = stopped.await;
