@@ -1,15 +1,13 @@
 //! The spool as the rest of the MTA sees it, and the thread behind it.
 //!
-//! Owns: the channel to the one committer. A session waits for its own answer; the committer takes whatever waits
-//! and never waits for more. Must not know a schedule.
+//! Owns: the channel to the one committer. A session waits for its own answer. Must not know a schedule.
 
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -21,17 +19,13 @@ use super::index::{Claim, Shared, lock};
 use super::log::{Log, Op, Options, Reply};
 use super::record::{Accepted, Kind, Record};
 use super::under_way::{self, Mark, Slot, UnderWay};
-use super::{Recovery, Unreadable, read, scan};
+use super::{Recovery, Unreadable, committer, read, scan};
 use crate::message::{Envelope, Outcome, QueueId};
 
 /// Octets up to which a message is one record.
 pub const SMALL: usize = 64 * 1024;
 /// Octets of the chunks that a larger message is written in; what a session holds of it in memory.
 pub const CHUNK: usize = 128 * 1024;
-/// Octets of bodies in one batch, about.
-const BATCH: usize = 4 * 1024 * 1024;
-/// How long what was only noted waits for a commit that makes it durable; then it is synced for its own sake.
-const UNSYNCED: Duration = Duration::from_secs(1);
 
 /// An open spool. Clones are the same; the last one dropped closes it.
 #[derive(Clone)]
@@ -67,8 +61,9 @@ impl Spool {
             memory: options.memory,
             under_way: under_way.clone(),
         };
-        let thread =
-            thread::Builder::new().name("spool".to_owned()).spawn(move || serve(log, received, &under_way));
+        let thread = thread::Builder::new()
+            .name("spool".to_owned())
+            .spawn(move || committer::serve(log, received, &under_way));
         thread.map_err(|error| SpoolError::io("start a thread for", "the spool", error))?;
         Ok((spool, recovery))
     }
@@ -204,55 +199,6 @@ fn named(index: &Shared, mark: &Mark) -> Option<super::UnderWay> {
     let recipients = (mark.first as usize..last).filter(open);
     let recipients: Vec<_> = recipients.map(|at| envelope.recipients[at].address.clone()).collect();
     (!recipients.is_empty()).then_some(super::UnderWay { id, recipients })
-}
-
-/// The committer: takes what waits, as one batch.
-fn serve(mut log: Log, ops: mpsc::Receiver<Op>, under_way: &UnderWay) {
-    let mut unsynced: Option<Instant> = None;
-    while let Some(first) = next(&mut log, &ops, &mut unsynced) {
-        let mut octets = weight(&first);
-        let mut batch = vec![first];
-        while octets < BATCH
-            && let Ok(op) = ops.try_recv()
-        {
-            octets += weight(&op);
-            batch.push(op);
-        }
-        log.commit(batch);
-        log.tidy();
-        unsynced = log.has_unsynced().then(|| unsynced.unwrap_or_else(Instant::now));
-    }
-    // What was noted, and no commit came after.
-    let _ = log.sync();
-    under_way.close();
-}
-
-/// The next operation; None: all handles are gone. What was noted `unsynced` ago is synced when its time is over,
-/// also where operations keep coming.
-fn next(log: &mut Log, ops: &mpsc::Receiver<Op>, unsynced: &mut Option<Instant>) -> Option<Op> {
-    loop {
-        let Some(since) = *unsynced else { return ops.recv().ok() };
-        let left = UNSYNCED.saturating_sub(since.elapsed());
-        let received = if left.is_zero() { Err(RecvTimeoutError::Timeout) } else { ops.recv_timeout(left) };
-        match received {
-            Ok(op) => return Some(op),
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => {
-                // What fails here is told to whoever writes next.
-                let _ = log.sync();
-                *unsynced = None;
-            }
-        }
-    }
-}
-
-fn weight(op: &Op) -> usize {
-    match op {
-        Op::Chunk { octets, .. } => octets.len(),
-        Op::Accept { record, .. } => record.body.len(),
-        Op::Change { .. } => 0,
-        Op::Notice { notice, .. } => notice.octets.len(),
-    }
 }
 
 /// A message that is coming in. At most [`CHUNK`] octets of it are in memory. Dropped, it is given up.

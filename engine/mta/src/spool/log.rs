@@ -53,6 +53,27 @@ pub(super) enum Op {
     Notice { id: QueueId, notice: Box<Notice>, about: QueueId, changes: Vec<Change>, reply: Reply<()> },
 }
 
+impl Op {
+    /// Octets of the body in it.
+    pub fn octets(&self) -> usize {
+        match self {
+            Op::Chunk { octets, .. } => octets.len(),
+            Op::Accept { record, .. } => record.body.len(),
+            Op::Change { .. } => 0,
+            Op::Notice { notice, .. } => notice.octets.len(),
+        }
+    }
+
+    /// Whether its answer waits for a sync.
+    pub fn is_durable(&self) -> bool {
+        match self {
+            Op::Chunk { .. } => false,
+            Op::Accept { .. } | Op::Notice { .. } => true,
+            Op::Change { durable, .. } => *durable,
+        }
+    }
+}
+
 /// A record with what is true once it is written.
 struct Prepared {
     record: Record,

@@ -37,6 +37,7 @@
 
 mod body;
 mod change;
+mod committer;
 mod disk;
 mod error;
 mod handle;
