@@ -38,6 +38,11 @@ pub fn run() -> Result<(), Failure> {
         "unpack Postfix, Exim, OpenSMTPD and Sendmail into private roots",
         program("sh", &["vmtests/roots/peers.sh"]).arg(&roots).args(peers),
     )?;
+    let callers = step::target().join("private-roots/callers");
+    step::run(
+        "unpack cron, mailx, mutt and git send-email into a private root",
+        program("sh", &["vmtests/roots/callers.sh"]).arg(&callers),
+    )?;
     let taplo = step::target().join("private-roots/taplo");
     step::run("language server for TOML", program("sh", &["vmtests/roots/taplo.sh"]).arg(&taplo))?;
     let mut left_out = tests()?;

@@ -27,6 +27,8 @@ pub struct Flags {
     pub envid: Option<String>,
     /// `-qI`, `-qS`, `-qR`: only messages with this in their name, sender, or a recipient.
     pub restriction: Restriction,
+    /// `-B`: `7BIT` or `8BITMIME`; either may have octets over 127.
+    pub body: Option<String>,
     /// `-v`: say what happens.
     pub verbose: bool,
     /// The recipients of the command line.
@@ -54,8 +56,10 @@ pub enum Mode {
     Smtp,
     /// `-bp`: list the queue.
     ListQueue,
-    /// `-bi`: rebuild the alias database.
+    /// `-bi`, `-I`: rebuild the alias database.
     NewAliases,
+    /// `-bv`: say where the recipients would go.
+    Verify,
     /// `-q`: try everything in the queue now.
     RunQueue,
 }
@@ -77,7 +81,8 @@ impl fmt::Display for BadFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BadFlags::Mode('d' | 'D') => f.write_str("-bd: the daemon is started by mailstack apply"),
-            BadFlags::Mode('v' | 't') => f.write_str("-bv and -bt: not supported; see mailstack check"),
+            BadFlags::Mode('t') => f.write_str("-bt: not supported; see mailstack trace"),
+            BadFlags::Mode('h' | 'H') => f.write_str("-bh and -bH: not supported; see mailstack status"),
             BadFlags::Mode(mode) => write!(f, "-b{mode}: no such mode"),
             BadFlags::Queue(what) => write!(f, "-q{what}: not supported; see mailstack queue --help"),
             BadFlags::NoValue(flag) => write!(f, "-{flag}: a value must follow"),
@@ -87,11 +92,12 @@ impl fmt::Display for BadFlags {
 }
 
 /// Flags whose value is the rest of the word or the next word.
-const WITH_VALUE: &str = "fFrNRVBhoOLXCdpDM";
+const WITH_VALUE: &str = "fFrNRVBhoOLXCdpDMAe";
 /// Flags whose value, if any, is the rest of the word.
-const OPTIONAL_VALUE: &str = "qAe";
-/// Flags without a meaning here: -G relay, -U user submission, -n no aliases, -m me too, -s, -x.
-const PASSED_OVER: &str = "GUnmsxw";
+const OPTIONAL_VALUE: &str = "q";
+/// Flags without a meaning here: -G relay, -U user submission, -n no aliases, -m me too, -c, -s, -w, -x of others. Of
+/// those with a value -A, -C, -D, -L, -M, -X, -d, -e, -h, -p, and -o, -O but for what is about dots.
+const PASSED_OVER: &str = "GUncmsxw";
 
 /// Reads the words behind the program's name.
 pub fn parse(words: &[String]) -> Result<Flags, BadFlags> {
@@ -139,6 +145,7 @@ impl Flags {
 
     fn alone(&mut self, flag: char) -> Result<(), BadFlags> {
         match flag {
+            'I' => self.mode = Mode::NewAliases,
             't' => self.recipients_from_header = true,
             'i' => self.dot_is_text = true,
             'v' => self.verbose = true,
@@ -176,6 +183,7 @@ impl Flags {
             'N' => self.notify = Some(value),
             'R' => self.ret = Some(value),
             'V' => self.envid = Some(value),
+            'B' => self.body = Some(value),
             'o' if value == "i" => self.dot_is_text = true,
             'O' if value.eq_ignore_ascii_case("IgnoreDots")
                 || value.eq_ignore_ascii_case("IgnoreDots=true") =>
@@ -193,6 +201,7 @@ impl Flags {
             's' => Mode::Smtp,
             'p' => Mode::ListQueue,
             'i' => Mode::NewAliases,
+            'v' => Mode::Verify,
             mode => return Err(BadFlags::Mode(mode)),
         };
         Ok(())
@@ -231,6 +240,66 @@ mod tests {
         );
     }
 
+    /// Every flag of Sendmail 8.17 and of Postfix's sendmail that does not ask for another program.
+    #[test]
+    fn what_is_passed_over_takes_no_recipient_with_it() {
+        for flag in [
+            "-Ac",
+            "-Am",
+            "-A m",
+            "-B8BITMIME",
+            "-B 7BIT",
+            "-C /etc/mail/x.cf",
+            "-C/x",
+            "-D /dev/null",
+            "-d",
+            "-d0-99.1",
+            "-em",
+            "-e q",
+            "-F Name",
+            "-G",
+            "-h 3",
+            "-h3",
+            "-i",
+            "-L tag",
+            "-Ltag",
+            "-Mx",
+            "-m",
+            "-n",
+            "-N never",
+            "-c",
+            "-oem",
+            "-oee",
+            "-oep",
+            "-oeq",
+            "-oew",
+            "-oi",
+            "-odi",
+            "-odb",
+            "-odq",
+            "-om",
+            "-o7",
+            "-o8",
+            "-O QueueDirectory=/x",
+            "-OTimeout.queuereturn=1d",
+            "-p SMTP:host",
+            "-R full",
+            "-U",
+            "-V 1",
+            "-v",
+            "-X /dev/null",
+            "-s",
+            "-x",
+            "-bm",
+        ] {
+            assert_eq!(submit(&format!("{flag} ada")).recipients, ["ada"], "{flag}");
+            assert_eq!(submit(&format!("{flag} ada")).mode, Mode::Submit, "{flag}");
+        }
+        for flag in "abgjklyzEHJKPSTWYZQ".chars().filter(|flag| *flag != 'b') {
+            assert_eq!(parsed(&format!("-{flag} ada")), Err(BadFlags::Unknown(flag)));
+        }
+    }
+
     #[test]
     fn an_empty_sender_is_the_null_sender() {
         let words = ["-f".to_owned(), String::new(), "a@b.example".to_owned()];
@@ -248,6 +317,9 @@ mod tests {
             ("-q", Mode::RunQueue),
             ("-q15m", Mode::RunQueue),
             ("-Ac -q", Mode::RunQueue),
+            ("-A c -qf", Mode::RunQueue),
+            ("-bv ada", Mode::Verify),
+            ("-I", Mode::NewAliases),
         ] {
             assert_eq!(submit(line).mode, mode, "{line}");
         }
@@ -266,6 +338,9 @@ mod tests {
     fn what_cannot_be_followed() {
         for (line, bad) in [
             ("-bd", BadFlags::Mode('d')),
+            ("-bt", BadFlags::Mode('t')),
+            ("-bh", BadFlags::Mode('h')),
+            ("-e", BadFlags::NoValue('e')),
             ("-bz", BadFlags::Mode('z')),
             ("-qR", BadFlags::NoValue('q')),
             ("-q!Rbob", BadFlags::Queue('!')),

@@ -11,6 +11,8 @@ use mailstack_policy::address_list::addresses;
 use mailstack_policy::header::{Field, fields};
 use mailstack_policy::{Address, AddressError};
 
+use super::resent;
+
 /// The most octets of a header; the server's limit is lower.
 const MAX_HEADER: usize = 1 << 20;
 
@@ -75,16 +77,15 @@ fn belongs_to_header(line: &[u8], first: bool) -> bool {
 }
 
 impl Head {
-    /// The recipients that the header names: those of `Resent-To`, `-Cc` and `-Bcc` where there is any of them,
-    /// else of `To`, `Cc` and `Bcc`.
+    /// The recipients that the header names: those of the first block of `Resent-To`, `-Cc` and `-Bcc` where there is
+    /// any of them, else of `To`, `Cc` and `Bcc`.
     pub fn recipients(&self) -> Result<Vec<Address>, BadMessage> {
-        let resent = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
-        let named =
-            |names: &[&str]| fields(&self.block).filter(|field| is_any(field, names)).collect::<Vec<_>>();
-        let found = match named(&resent) {
-            none if none.is_empty() => named(&["To", "Cc", "Bcc", "Apparently-To"]),
-            resent => resent,
-        };
+        let mut found = resent::block(&self.block);
+        found.retain(|field| is_any(field, &["Resent-To", "Resent-Cc", "Resent-Bcc"]));
+        if found.is_empty() {
+            let names = ["To", "Cc", "Bcc", "Apparently-To"];
+            found = fields(&self.block).filter(|field| is_any(field, &names)).collect();
+        }
         let lists = found.iter().map(|field| list(field.body)).collect::<Result<Vec<_>, _>>()?;
         Ok(lists.into_iter().flatten().collect())
     }
@@ -97,6 +98,13 @@ impl Head {
             .collect();
         for range in hidden.into_iter().rev() {
             self.block.drain(range);
+        }
+    }
+
+    /// Adds what the block of a message that is sent on must have and lacks.
+    pub fn complete_resent(&mut self, sender: &str, date: &str, message_id: &str) {
+        if let Some((place, lacking)) = resent::missing(&self.block, sender, date, message_id) {
+            self.block.splice(place..place, lacking.into_bytes());
         }
     }
 
@@ -175,6 +183,16 @@ mod tests {
             ["root", "ab@x.example", "c@y.example", "d@z.example"]
         );
         assert_eq!(recipients("To: a@x.example\nResent-To: b@x.example\n\n"), ["b@x.example"]);
+        let resent = "Resent-To: b\nResent-Bcc: c\nResent-To: a\nTo: x\n\n";
+        assert_eq!(recipients(resent), ["b", "c"]);
+        let mut sent_on = head(resent);
+        sent_on.complete_resent("root", "now", "<1@x>");
+        sent_on.remove_bcc();
+        assert_eq!(
+            sent_on.block,
+            b"Resent-From: root\r\nResent-Date: now\r\nResent-Message-ID: <1@x>\r\nResent-To: b\r\nResent-To: a\r\n\
+              To: x\r\n"
+        );
         assert_eq!(recipients("Subject: to nobody\n\n"), [""; 0]);
         assert_eq!(recipients("To: undisclosed-recipients:;\nBcc: a\n\n"), ["a"]);
     }

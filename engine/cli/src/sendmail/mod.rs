@@ -7,7 +7,9 @@ mod flags;
 mod fold;
 mod mailq;
 mod message;
+mod resent;
 mod stdio;
+mod verify;
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
@@ -15,7 +17,7 @@ use std::process::ExitCode;
 
 use mailstack_deploy::generation::Store;
 use mailstack_mta::control::{Client, ControlError, Item, MAX_IDS, Operation};
-use mailstack_mta::host::{Root, Users};
+use mailstack_mta::host::{Root, Users, own_name};
 use mailstack_mta::message::{Notify, QueueId, Ret};
 use mailstack_mta::queue::Selector;
 use mailstack_mta::submission::{self, Lines, MAX_RECIPIENTS, Request, Submitted, is_envid};
@@ -88,6 +90,7 @@ fn run(flags: &Flags, root: &Path) -> Result<u8, Failed> {
             mailq::print(&root, &config, wanted, &mut io::stdout().lock())
         }
         Mode::RunQueue => run_queue(&root, &config, &flags.restriction),
+        Mode::Verify => verify(flags, &root, &config),
         // The aliases are part of the declaration: `mailstack apply` takes them in.
         Mode::NewAliases => Ok(EX_OK),
     }
@@ -104,6 +107,15 @@ fn config(root: &Path) -> Result<Config, Failed> {
         _ => unreadable(error.to_string()),
     })?;
     toml::from_str(&text).map_err(|error| unreadable(error.message().to_owned()))
+}
+
+fn verify(flags: &Flags, root: &Root, config: &Config) -> Result<u8, Failed> {
+    let given = flags.recipients.iter().map(|word| message::list(word.as_bytes()));
+    let given = given.collect::<Result<Vec<_>, _>>().map_err(bad_message)?.concat();
+    if given.is_empty() {
+        return Err(Failed(EX_USAGE, "-bv: no addresses to verify".to_owned()));
+    }
+    verify::verify(root, config, &given, &mut io::stdout().lock())
 }
 
 fn run_queue(root: &Root, config: &Config, restriction: &Restriction) -> Result<u8, Failed> {
@@ -155,6 +167,7 @@ fn submit(flags: &Flags, root: &Root, config: &Config) -> Result<u8, Failed> {
         return Err(Failed(EX_IOERR, "standard input is closed".to_owned()));
     }
     let request = request(flags, root, &head)?;
+    complete_resent(&mut head, root, config, &request);
     head.remove_bcc();
     if let Some(name) = &flags.full_name {
         head.add_from(name, &request.sender.address().map(Address::to_string).unwrap_or_default());
@@ -168,6 +181,20 @@ fn submit(flags: &Flags, root: &Root, config: &Config) -> Result<u8, Failed> {
             Err(Failed(error.exit_code(), format!("{error}{cause}")))
         }
     }
+}
+
+/// A message that is sent on says by whom, and when.
+fn complete_resent(head: &mut Head, root: &Root, config: &Config, request: &Request) {
+    let hostname = config.hostname.clone().unwrap_or_else(|| own_name(root).name);
+    let sender = match request.sender.address() {
+        Some(sender) if sender.domain().is_none() => format!("{sender}@{hostname}"),
+        Some(sender) => sender.to_string(),
+        None => format!("MAILER-DAEMON@{hostname}"),
+    };
+    let now = jiff::Zoned::now();
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
+    let (time, process) = (now.strftime("%Y%m%d%H%M%S%6f"), std::process::id());
+    head.complete_resent(&sender, &date, &format!("<{time}.{process}@{hostname}>"));
 }
 
 fn bad_message(bad: BadMessage) -> Failed {
@@ -218,6 +245,11 @@ fn request(flags: &Flags, root: &Root, head: &Head) -> Result<Request, Failed> {
     request.envid = flags.envid.clone();
     if let Some(envid) = request.envid.as_ref().filter(|envid| !is_envid(envid)) {
         return Err(Failed(EX_USAGE, format!("-V {}: no ENVID of RFC 3461", envid.escape_debug())));
+    }
+    if let Some(body) = &flags.body
+        && !["7BIT", "8BITMIME"].iter().any(|kind| body.eq_ignore_ascii_case(kind))
+    {
+        return Err(Failed(EX_USAGE, format!("-B {}: 7BIT or 8BITMIME", body.escape_debug())));
     }
     request.ret = flags.ret.as_deref().map(ret).transpose()?;
     request.notify = flags.notify.as_deref().map(notify).transpose()?;
