@@ -363,6 +363,10 @@ pub struct Masquerade {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [true]))]
     pub whole_domain: Option<bool>,
+    /// Domains that are left as they are, with the hosts below them, whatever covers them. Sendmail: `MASQUERADE_EXCEPTION`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [["lists.corp.example"]]))]
+    pub exceptions: Option<Vec<String>>,
     /// Whether `local_domains` are rewritten too. Sendmail: false is `FEATURE(limited_masquerade)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [false]))]

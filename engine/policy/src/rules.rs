@@ -82,6 +82,9 @@ pub struct Masquerade {
     /// The local domains are left as they are, but for those among `domains` (`limited_masquerade`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub limited: bool,
+    /// Domains that are left as they are with all below them, whatever covers them (`MASQUERADE_EXCEPTION`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub exceptions: BTreeSet<DomainName>,
     /// Local parts left as they are (`EXPOSED_USER`), lower case.
     pub exposed_users: BTreeSet<String>,
 }

@@ -156,9 +156,11 @@ fn is_exposed(masquerade: &Masquerade, local: &str) -> bool {
 }
 
 /// Class w, and `MASQUERADE_DOMAIN`: these names, or with `masquerade_entire_domain` all below them too. A virtual
-/// domain is somebody else's name.
+/// domain is somebody else's name, and `MASQUERADE_EXCEPTION` takes its hosts along.
 fn masqueraded_by(rules: &Rules, here: Here<'_>, masquerade: &Masquerade, domain: &Domain) -> Option<Rule> {
-    if is_virtual(rules, domain) {
+    let excepted =
+        |name: &DomainName| masquerade.exceptions.iter().any(|exception| name.is_within(exception));
+    if is_virtual(rules, domain) || domain.name().is_some_and(excepted) {
         return None;
     }
     let own = match masquerade.limited {

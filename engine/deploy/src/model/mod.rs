@@ -258,6 +258,7 @@ impl NullClient {
             domains: BTreeSet::new(),
             whole_domain: false,
             limited: false,
+            exceptions: BTreeSet::new(),
             exposed_users: self.exposed_users.clone(),
         }
     }

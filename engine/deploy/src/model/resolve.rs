@@ -157,6 +157,7 @@ fn masquerade(written: &ClientMasquerade, defaults: &Defaults, faults: &mut Faul
         domains: BTreeSet::new(),
         whole_domain: false,
         limited: false,
+        exceptions: BTreeSet::new(),
         exposed_users,
     })
 }

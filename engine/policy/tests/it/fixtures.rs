@@ -45,6 +45,7 @@ pub(crate) fn masquerade() -> Masquerade {
         domains: BTreeSet::new(),
         whole_domain: false,
         limited: false,
+        exceptions: BTreeSet::new(),
         exposed_users: BTreeSet::new(),
     }
 }

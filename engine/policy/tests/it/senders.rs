@@ -55,6 +55,14 @@ fn senders_get_the_masquerade_domain() {
         ("root exposed", with(|m| m.exposed_users = ["root".to_owned()].into())),
         ("domain listed", with(|m| m.domains = domains(&["other.corp.example"]))),
         (
+            "an exception in the whole domain",
+            with(|m| {
+                m.domains = domains(&["corp.example"]);
+                m.whole_domain = true;
+                m.exceptions = domains(&["other.corp.example", "tuba.example"]);
+            }),
+        ),
+        (
             "whole domain",
             with(|m| {
                 m.domains = domains(&["corp.example"]);

@@ -121,6 +121,7 @@ fn senders(mc: &mut Mc, mta: &Mta) {
 pub(super) fn masquerade(mc: &mut Mc, masquerade: &Masquerade) {
     mc.call("MASQUERADE_AS", masquerade.domain.as_str());
     masquerade.domains.iter().for_each(|domain| mc.call("MASQUERADE_DOMAIN", domain.as_str()));
+    masquerade.exceptions.iter().for_each(|domain| mc.call("MASQUERADE_EXCEPTION", domain.as_str()));
     masquerade.exposed_users.iter().for_each(|user| mc.call("EXPOSED_USER", user));
     if masquerade.whole_domain {
         mc.feature("masquerade_entire_domain");

@@ -119,8 +119,10 @@ fn masquerade(written: &WrittenMasquerade, defaults: &Defaults, faults: &mut Fau
         faults.add("masquerade.whole_domain", FaultKind::Without { needed });
     }
     let domains = domains.into_iter().map(|(_, domain)| domain).collect();
+    let exceptions = distinct("masquerade.exceptions", written.exceptions.as_deref(), parse::domain, faults);
+    let exceptions = exceptions.into_iter().map(|(_, domain)| domain).collect();
     let limited = !written.local_domains.unwrap_or(defaults.masquerade.local_domains);
-    common.map(|common| Masquerade { domains, whole_domain, limited, ..common })
+    common.map(|common| Masquerade { domains, whole_domain, limited, exceptions, ..common })
 }
 
 /// The aliases, with each target parsed and no loop among them.
