@@ -171,6 +171,12 @@ pub enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Print what the MTA counts, for Prometheus
+    Metrics {
+        /// Put it into this file instead, in one step: for node_exporter's textfile collector, `*.prom`
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Look at the queue, and change it
     Queue {
         /// What to do

@@ -75,6 +75,13 @@ pub enum Failure {
     User(BadUser),
     /// Standard input cannot be read.
     Input(io::Error),
+    /// A file that was named cannot be written.
+    Written {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Standard output is closed or full.
     Output(io::Error),
 }

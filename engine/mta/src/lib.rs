@@ -11,6 +11,7 @@ pub mod dns;
 pub mod event;
 pub mod host;
 pub mod message;
+pub mod metrics;
 pub mod queue;
 pub mod run;
 pub mod secrets;

@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod foreground;
 mod generations;
+mod metrics;
 mod operate;
 mod plan;
 mod queue;
@@ -56,6 +57,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
             run::run(&host()?, config, exit_when_idle, detached, part)
         }
         Command::Stop { wait } => activate::stop(&host()?, wait),
+        Command::Metrics { output } => metrics::metrics(&host()?, output.as_deref()),
         Command::Queue { command } => queue(&host()?, command),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use clap::{Arg, Command};
+use mailstack_mta::metrics::{ALL, Described};
 use mailstack_mta::{event, sysexits};
 
 use super::comments::{Documented, constants, variants};
@@ -11,7 +12,7 @@ use crate::exit;
 /// All of it.
 pub fn markdown(program: &Command) -> String {
     let mut text = String::from(
-        "# Commands, exit codes, events\n\nMade from the types: `mailstack reference commands` prints it.\n\n\
+        "# Commands, exit codes, events, metrics\n\nMade from the types: `mailstack reference commands` prints it.\n\n\
          ## Options of every command\n\n",
     );
     arguments(options(program), &mut text);
@@ -30,6 +31,7 @@ pub fn markdown(program: &Command) -> String {
         let _ = writeln!(text, "| {value} | `{name}` | {comment} |");
     }
     events(&mut text);
+    metrics(&mut text);
     text
 }
 
@@ -134,5 +136,15 @@ fn events(text: &mut String) {
         let parts: Vec<String> =
             parts.iter().map(|part| format!("`{}`: {}", part.name, lower(&part.comment))).collect();
         let _ = writeln!(text, "| `{name}` | {comment} | {} |", parts.join("; "));
+    }
+}
+
+fn metrics(text: &mut String) {
+    text.push_str(
+        "\n## Metrics\n\nWhat `mailstack metrics` prints. The end of a name is its unit; counters begin with 0 at each \
+         start.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for Described { name, kind, labels, help } in ALL {
+        let _ = writeln!(text, "| `{name}` | {} | {labels} | {help} |", kind.as_str());
     }
 }

@@ -242,3 +242,35 @@ fn others_than_root_change_nothing_and_see_what_is_theirs() {
     assert!(code == 7 && said.contains("ask as root"), "{code} {said}");
     assert_eq!(json(&world, &["list"], 0).len(), 1);
 }
+
+#[test]
+fn what_is_counted_is_printed_and_put_into_a_file_in_one_step() {
+    let (world, daemon, _) = filled(3);
+    at_rest(&world);
+    let text = world.host.mailstack(&["metrics"]).with(0).out;
+    for line in [
+        "mailstack_queue_messages 3\n",
+        "mailstack_queue_recipients{state=\"waiting\"} 6\n",
+        "mailstack_messages_accepted_total{client=\"network\"} 3\n",
+        "mailstack_recipients_deferred_total{status=\"4.4\"} ",
+        "mailstack_spool_sync_seconds_count ",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let file = world.host.path("mailstack.prom");
+    let write = || world.host.mailstack(&["metrics", "--output", file.to_str().unwrap()]);
+    write().with(0);
+    write().with(0);
+    assert!(fs::read_to_string(&file).unwrap().contains("mailstack_queue_messages 3\n"));
+    let left: Vec<_> =
+        fs::read_dir(world.host.root()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left.iter().filter(|name| name.to_string_lossy().contains(".prom")).count(), 1, "{left:?}");
+    world.host.mailstack(&["metrics", "-o", "/nonexistent/x.prom"]).with(2);
+    daemon.stop();
+    write().with(7);
+    if let Ok(found) = Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).spawn() {
+        let mut found = found;
+        found.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(found.wait().unwrap().success());
+    }
+}

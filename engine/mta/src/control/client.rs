@@ -51,6 +51,15 @@ impl Client {
         }
     }
 
+    /// Asks for the metrics, in the text of Prometheus.
+    pub fn metrics(&mut self) -> Result<String, ControlError> {
+        self.send(&Request::Metrics)?;
+        match self.receive()? {
+            Reply::Metrics { text } => Ok(text),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Asks for what waits to be tried now.
     pub fn flush(&mut self) -> Result<(), ControlError> {
         self.order(&Request::Flush)

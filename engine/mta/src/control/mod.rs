@@ -79,6 +79,8 @@ pub enum Request {
     Flush,
     /// Look into the drop directory now.
     ScanDrop,
+    /// What is counted, for Prometheus.
+    Metrics,
 }
 
 /// One line of an answer.
@@ -96,6 +98,11 @@ pub enum Reply {
     /// Octets of a message, each as the character of its number (ISO 8859-1); more lines follow.
     Octets {
         /// They.
+        text: String,
+    },
+    /// The answer to [`Request::Metrics`].
+    Metrics {
+        /// In the exposition format 0.0.4.
         text: String,
     },
     /// Nothing was found yet; more lines follow.

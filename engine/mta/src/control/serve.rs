@@ -12,8 +12,10 @@ use tokio::time::{Instant, timeout};
 use super::{Entry, FLUSH_INTERVAL, MAX_REQUEST, Operation, Reply, Request, Status, operate};
 use crate::event::Events;
 use crate::message::{QueueId, Timestamp};
+use crate::metrics::label;
 use crate::queue::{Listed, Queue, Selector};
 use crate::server::{Connections, Handle};
+use crate::tls::Acceptor;
 
 /// Connections at once; more are closed.
 const CONNECTIONS: u32 = 48;
@@ -45,8 +47,10 @@ pub struct Facts {
     pub queue: Queue,
     /// Its server.
     pub server: Handle,
-    /// Who is told of what operators do.
+    /// Who is told of what operators do, and who counts.
     pub events: Events,
+    /// What shows its certificate to clients, where it has one.
+    pub acceptor: Option<Acceptor>,
 }
 
 impl Facts {
@@ -184,6 +188,7 @@ async fn answer(
 ) -> std::io::Result<()> {
     let reply = match request {
         Request::Status => Reply::Status(status(&desk.facts).await),
+        Request::Metrics => Reply::Metrics { text: metrics(&desk.facts).await },
         Request::Flush => desk.flush(asker),
         Request::ScanDrop => {
             desk.facts.server.scan_drop();
@@ -224,6 +229,36 @@ async fn status(facts: &Facts) -> Status {
         dropped,
         refused,
     }
+}
+
+async fn metrics(facts: &Facts) -> String {
+    let facts = facts.clone();
+    // A large queue and a directory of any size are not gone through in the runtime's own time.
+    let text = move || {
+        let (queue, (dropped, refused)) = (&facts.queue, facts.server.dropped());
+        let census = queue.census();
+        let age = census.oldest.map_or(0, |oldest| queue.now().0.saturating_sub(oldest.0) / 1000);
+        let plain = |name, value: u64| (name, String::new(), value as f64);
+        let state = |name, state, value: u64| (name, label("state", state), value as f64);
+        let mut now = vec![
+            ("mailstack_build_info", label("version", env!("CARGO_PKG_VERSION")), 1.0),
+            plain("mailstack_start_time_seconds", facts.since.0 / 1000),
+            plain("mailstack_queue_messages", queue.count() as u64),
+            state("mailstack_queue_recipients", "waiting", census.waiting),
+            state("mailstack_queue_recipients", "active", census.active),
+            state("mailstack_queue_recipients", "held", census.held),
+            plain("mailstack_queue_oldest_seconds", age),
+            plain("mailstack_queue_damaged", queue.unreadable().len() as u64),
+            state("mailstack_drop_files", "waiting", dropped),
+            state("mailstack_drop_files", "refused", refused),
+            plain("mailstack_sessions", u64::from(facts.server.sessions())),
+        ];
+        now.extend(queue.free().map(|free| plain("mailstack_spool_free_bytes", free)));
+        let expires = facts.acceptor.as_ref().and_then(Acceptor::expires);
+        now.extend(expires.map(|at| plain("mailstack_certificate_expiry_seconds", at)));
+        facts.events.metrics().text(&now, queue.syncs())
+    };
+    tokio::task::spawn_blocking(text).await.unwrap_or_default()
 }
 
 async fn list(

@@ -13,6 +13,7 @@ use mailstack_smtp::address::{Address, ReversePath};
 use tokio::sync::broadcast;
 
 use crate::message::QueueId;
+use crate::metrics::Metrics;
 use crate::tls::Channel;
 
 mod line;
@@ -260,18 +261,25 @@ impl Log {
 pub struct Events {
     log: Log,
     subscribers: Arc<broadcast::Sender<Event>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Events {
     /// A handle that logs to `log`.
     pub fn new(log: Log) -> Self {
         let (subscribers, _) = broadcast::channel(SUBSCRIBER_LAG);
-        Self { log, subscribers: Arc::new(subscribers) }
+        Self { log, subscribers: Arc::new(subscribers), metrics: Arc::default() }
+    }
+
+    /// What was counted so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Logs the event and tells the subscribers. Never blocks on a subscriber, never fails: a log that cannot be
     /// written stops no mail.
     pub fn emit(&self, event: Event) {
+        self.metrics.count(&event);
         if let Some(line) = line::render(self.log, &event) {
             let _ = std::io::stderr().lock().write_all(line.as_bytes());
         }

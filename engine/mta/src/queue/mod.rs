@@ -27,7 +27,7 @@ use crate::spool::{
 pub use destination::Destination;
 pub use job::{Due, Job, Order, What};
 pub use operate::Ordered;
-pub use schedule::{Behaviour, Claim, Ending, Entering, Pick, Schedule, Settings};
+pub use schedule::{Behaviour, Census, Claim, Ending, Entering, Pick, Schedule, Settings};
 pub use select::Selector;
 pub use shared::{Clock, Listener, wall_clock};
 
@@ -305,6 +305,21 @@ impl Queue {
     /// The time that it goes by.
     pub fn now(&self) -> Timestamp {
         self.shared.now()
+    }
+
+    /// How much there is of what. Takes ten milliseconds with a million messages.
+    pub fn census(&self) -> Census {
+        self.shared.state().schedule.census()
+    }
+
+    /// How long each sync of the spool took, in seconds.
+    pub fn syncs(&self) -> &crate::metrics::Histogram {
+        self.shared.spool.syncs()
+    }
+
+    /// Octets that are free where the queue is; None: the system does not say. May block on the disk.
+    pub fn free(&self) -> Option<u64> {
+        self.shared.spool.free()
     }
 
     /// Messages in the queue.

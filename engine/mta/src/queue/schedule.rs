@@ -100,6 +100,19 @@ pub enum Behaviour {
     Untried,
 }
 
+/// How much there is of what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// When the oldest message was accepted; None: there is none.
+    pub oldest: Option<Timestamp>,
+    /// Recipients that wait for an attempt.
+    pub waiting: u64,
+    /// Recipients that are being tried.
+    pub active: u64,
+    /// Recipients that are held.
+    pub held: u64,
+}
+
 /// All that is queued, as far as time matters. About 150 octets for each message and 24 for each recipient.
 #[derive(Debug)]
 pub struct Schedule {
@@ -535,6 +548,24 @@ impl Schedule {
     /// Jobs under way.
     pub fn jobs(&self) -> u32 {
         self.jobs
+    }
+
+    /// How much there is of what.
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for message in self.messages.values() {
+            census.oldest = Some(census.oldest.map_or(message.arrived, |oldest| oldest.min(message.arrived)));
+            for waiting in &message.recipients {
+                match waiting.state {
+                    State::InFlight => census.active += 1,
+                    State::Held => census.held += 1,
+                    State::Waits if message.held => census.held += 1,
+                    State::Waits => census.waiting += 1,
+                    State::Done => {}
+                }
+            }
+        }
+        census
     }
 
     /// The places of the recipients of a message that are being tried, and of those that are held.

@@ -90,6 +90,7 @@ impl Daemon {
             queue: queue.clone(),
             server: server.handle(),
             events: self.events.clone(),
+            acceptor: self.secrets.acceptor.clone(),
         };
         let (stop, stopped) = watch::channel(false);
         let events = self.events.clone();

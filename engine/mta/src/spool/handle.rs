@@ -21,6 +21,7 @@ use super::record::{Accepted, Kind, Record};
 use super::under_way::{self, Mark, Slot, UnderWay};
 use super::{Recovery, Unreadable, committer, read, scan};
 use crate::message::{Envelope, Outcome, QueueId};
+use crate::metrics::Histogram;
 
 /// Octets up to which a message is one record.
 pub const SMALL: usize = 64 * 1024;
@@ -37,6 +38,8 @@ pub struct Spool {
     held: Arc<AtomicUsize>,
     memory: usize,
     under_way: Arc<UnderWay>,
+    disk: Arc<dyn Disk>,
+    syncs: Arc<Histogram>,
 }
 
 impl Spool {
@@ -60,6 +63,8 @@ impl Spool {
             held: Arc::default(),
             memory: options.memory,
             under_way: under_way.clone(),
+            disk: log.disk.clone(),
+            syncs: log.syncs.clone(),
         };
         let thread = thread::Builder::new()
             .name("spool".to_owned())
@@ -104,6 +109,16 @@ impl Spool {
         let notice = Box::new(notice);
         self.ask(|reply| Op::Notice { id, notice, about, changes, reply }).await?;
         Ok(Some(id))
+    }
+
+    /// How long each sync took, in seconds.
+    pub fn syncs(&self) -> &Histogram {
+        &self.syncs
+    }
+
+    /// Octets that are free on its file system. None: it does not say. May block on the disk.
+    pub fn free(&self) -> Option<u64> {
+        self.disk.free().ok()
     }
 
     /// The names of all queued messages, in the order in which they were given.

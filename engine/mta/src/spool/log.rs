@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -17,6 +18,7 @@ use super::record::{
     Accepted, Changed, Extent, Kind, Record, SEGMENT_HEADER, SegmentHeader, file_name, seed,
 };
 use crate::message::QueueId;
+use crate::metrics::Histogram;
 
 /// What bounds the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +128,8 @@ pub(super) struct Log {
     pub tidied: u32,
     /// The disk was too full for something since.
     pub pressed: bool,
+    /// How long each sync took.
+    pub syncs: Arc<Histogram>,
 }
 
 impl Log {
@@ -271,8 +275,10 @@ impl Log {
         if head.synced == head.written {
             return Ok(());
         }
+        let begun = Instant::now();
         match head.file.sync() {
             Ok(()) => {
+                self.syncs.observe(begun.elapsed().as_secs_f64());
                 head.synced = head.written;
                 Ok(())
             }

@@ -15,6 +15,11 @@ use super::scan::{Scan, scan};
 /// Bits of an id that count within one run.
 const RUN_BITS: u32 = 36;
 
+use crate::metrics::Histogram;
+
+/// Seconds that a sync takes.
+const SYNCS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
 impl Log {
     /// Opens what is on the disk. Errors: the disk cannot be read or written, or a newer version wrote it.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Log, Recovery), SpoolError> {
@@ -32,6 +37,7 @@ impl Log {
             voided: false,
             tidied: 0,
             pressed: false,
+            syncs: Arc::new(Histogram::new(SYNCS)),
             head: None,
         };
         log.open_head()?;

@@ -114,6 +114,7 @@ async fn the_control_socket_answers() {
         queue: world.queue.clone(),
         server: world.server.handle(),
         events: mailstack_mta::event::Events::new(mailstack_mta::event::Log::Off),
+        acceptor: None,
     };
     tokio::spawn(control::serve(UnixListener::from_std(socket).unwrap(), facts));
     let (root, paths) = (world.root.clone(), world.config.paths.clone());
