@@ -142,6 +142,10 @@ pub struct Common {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["debian"]))]
     pub platform: Option<Platform>,
+    /// Where Sendmail's cf library lies on the host that builds, the directory of `m4/cf.m4`. Sendmail: `_CF_DIR_`. Default: the platform's: `/usr/share/sendmail/cf`, `/usr/share/sendmail-cf` or `/usr/share/sendmail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["/usr/share/sendmail/cf"]))]
+    pub cf_dir: Option<String>,
     /// Who runs the role: mailstack's own MTA, or the host's Sendmail. Sendmail: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["sendmail"]))]
@@ -166,6 +170,10 @@ pub struct Common {
 pub enum Platform {
     /// Debian and what derives from it.
     Debian,
+    /// Red Hat Enterprise Linux, Fedora and what derives from them.
+    Redhat,
+    /// SUSE Linux Enterprise and openSUSE.
+    Suse,
 }
 
 /// The keys of a null client.

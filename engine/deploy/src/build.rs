@@ -1,12 +1,10 @@
 //! From a model to the contents of a generation: what is generated, and what the host's tools derive from it.
 
-use std::path::Path;
-
 use mailstack_runtime::{CONFIG_PATH, Role, Sendmail};
 
 use crate::generate::{self, FileEntry, Files};
 use crate::generation::{Contents, Entry, Kind, LeftOut, Stored};
-use crate::m4::{self, CfLibrary, DEBIAN_LIBRARY, M4Error};
+use crate::m4::{self, CfLibrary, M4Error};
 use crate::model::Model;
 use crate::sendmail::maps::{self, MapError};
 
@@ -35,7 +33,7 @@ pub fn contents(model: &Model, source: &[u8], live: Option<&Stored>) -> Result<C
         ..Contents::default()
     };
     let sendmail = model.runtime_config().sendmail;
-    match (CfLibrary::open(Path::new(DEBIAN_LIBRARY)), &sendmail) {
+    match (CfLibrary::open(&model.cf_dir()), &sendmail) {
         (Ok(library), _) => {
             let tools = Tools { library: &library, sendmail: sendmail.as_ref() };
             derive(&mut contents, &files, &tools, live)?;

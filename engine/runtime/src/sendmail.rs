@@ -25,4 +25,11 @@ pub struct Sendmail {
     pub run: PathBuf,
     /// Seconds between two queue runs.
     pub queue_interval: u64,
+    /// Whether mailboxes are written by mail.local, as their users, which needs a directory that all may write to.
+    #[serde(default = "yes")]
+    pub mail_local: bool,
+}
+
+fn yes() -> bool {
+    true
 }

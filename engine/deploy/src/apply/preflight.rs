@@ -151,9 +151,11 @@ fn permissions(config: &Config, sendmail: &Sendmail, users: Users) -> Vec<Obstac
     must(&sendmail.program, setgid, &|uid, gid, mode| {
         uid == 0 && gid == client_group && mode & 0o2022 == 0o2000 && mode & 0o111 == 0o111
     });
-    let queue = format!("2770, owner {client_user}, group {client_user}");
+    // Only Debian's is setgid.
+    let setgid = if sendmail.mail_local { 0o2000 } else { 0 };
+    let queue = format!("{:04o}, owner {client_user}, group {client_user}", setgid | 0o770);
     must(&sendmail.client_queue, queue, &|uid, gid, mode| {
-        uid == client && gid == client_group && mode & 0o2777 == 0o2770
+        uid == client && gid == client_group && mode & (setgid | 0o777) == setgid | 0o770
     });
     must(Path::new("/etc/mail"), "0755, writable by no other".to_owned(), &|uid, _, mode| {
         (uid == 0 || uid == daemon) && mode & 0o022 == 0
@@ -163,7 +165,8 @@ fn permissions(config: &Config, sendmail: &Sendmail, users: Users) -> Vec<Obstac
         must(&sendmail.daemon_queue, queue, &|uid, _, mode| uid == daemon && mode & 0o027 == 0);
         // mail.local is the recipient when it locks a mailbox; the packaging opens the directory for that.
         let mailboxes = "3777".to_owned();
-        must(Path::new("/var/mail"), mailboxes, &|_, _, mode| mode & 0o1777 == 0o1777);
+        let open = |_, _, mode: u32| !sendmail.mail_local || mode & 0o1777 == 0o1777;
+        must(Path::new("/var/mail"), mailboxes, &open);
     }
     found
 }

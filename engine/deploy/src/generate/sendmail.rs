@@ -9,7 +9,7 @@ use mailstack_runtime::Sendmail;
 
 use super::units::{DIRECTORY, HARDENING, timer};
 use super::{Files, Kind, add as add_file};
-use crate::model::{Model, Platform};
+use crate::model::Model;
 
 /// Adds the units of the role, and the switches of the packaging.
 pub(super) fn add(model: &Model, sendmail: &Sendmail, files: &mut Files) {
@@ -20,8 +20,8 @@ pub(super) fn add(model: &Model, sendmail: &Sendmail, files: &mut Files) {
     unit(format!("{DIRECTORY}/mailstack-queue.service"), client_queue(sendmail));
     unit(format!("{DIRECTORY}/mailstack-queue.timer"), timer(sendmail.queue_interval));
     unit("etc/tmpfiles.d/mailstack.conf".to_owned(), tmpfiles(sendmail) + &super::units::jail(model));
-    match model.platform {
-        Platform::Debian => add_file(files, "etc/mail/sendmail.conf", Kind::Config, DEBIAN.to_owned()),
+    if let Some((path, text)) = model.packaging().switches {
+        add_file(files, path, Kind::Config, text.to_owned());
     }
 }
 
@@ -99,13 +99,3 @@ fn tmpfiles(sendmail: &Sendmail) -> String {
          d {run}/msp 2775 {client_user} {client_user} -\n"
     )
 }
-
-/// What Debian's init script, cron job and update scripts read.
-const DEBIAN: &str = "\
-    # Generated from host.toml by mailstack, which replaces it: change host.toml instead.\n\
-    # mailstack runs Sendmail and its queues. The package's init script and cron job run nothing, and its update\n\
-    # scripts change nothing here: never two at once.\n\
-    HANDS_OFF=\"Yes\";\n\
-    DAEMON_MODE=\"none\";\n\
-    QUEUE_MODE=\"none\";\n\
-    MSP_MODE=\"none\";\n";

@@ -33,7 +33,9 @@ pub(super) fn add(model: &Model, files: &mut Files) {
         table("etc/mail/access", access(model, relay));
     }
     for (name, path) in mta.restricted.iter().flat_map(|restricted| &restricted.programs) {
-        add_link(files, &format!("etc/mail/smrsh/{name}"), path);
+        if let Some(directory) = model.packaging().programs {
+            add_link(files, &format!("{directory}/{name}"), path);
+        }
     }
     add_file(files, "etc/mail/mailstack.help", Kind::Config, HELPFILE.to_owned());
 }

@@ -393,6 +393,12 @@ pub enum FaultKind {
         /// What was written.
         text: String,
     },
+    /// A place that the cf library cannot be at.
+    #[error("`{text}` is not an absolute path of letters, digits and `._+-`")]
+    CfDir {
+        /// What was written.
+        text: String,
+    },
     /// Credentials for a host that may be anybody.
     #[error("credentials are shown over verified TLS alone")]
     CredentialsInClear,

@@ -8,7 +8,7 @@ mod defaults;
 mod fault;
 mod parse;
 mod resolve;
-mod sendmail;
+pub(crate) mod sendmail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -23,11 +23,13 @@ use mailstack_policy::rules::{
 use mailstack_prove::expect::Expectation;
 use mailstack_runtime::{
     Auth, Checks, Config, Limits, ListenerKind, MailboxFormat, Mailboxes, Paths, Privacy, Queue, Restricted,
-    Role, Tls, VERSION,
+    Role, Sendmail, Tls, VERSION,
 };
 use mailstack_schema::Written;
 use mailstack_schema::host::{Host, PrivacyFlag};
 use serde::Serialize;
+
+use sendmail::Packaging;
 
 pub use fault::{FaultKind, ModelFault, time};
 
@@ -35,6 +37,9 @@ pub use fault::{FaultKind, ModelFault, time};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Model {
     pub(crate) platform: Platform,
+    /// Where the cf library lies; None: where the platform has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cf_dir: Option<PathBuf>,
     #[serde(skip_serializing_if = "Engine::is_builtin")]
     pub(crate) engine: Engine,
     pub(crate) hostname: Option<DomainName>,
@@ -70,6 +75,10 @@ impl Engine {
 pub enum Platform {
     /// Debian and its descendants.
     Debian,
+    /// Red Hat and its descendants.
+    Redhat,
+    /// SUSE.
+    Suse,
 }
 
 /// Names that must take mail (RFC 5321 4.5.1), and what they mean where no alias says it.
@@ -184,6 +193,21 @@ impl Model {
         self.engine
     }
 
+    /// Where Sendmail's cf library lies on the host that builds.
+    pub fn cf_dir(&self) -> PathBuf {
+        self.cf_dir.clone().unwrap_or_else(|| self.packaging().library.into())
+    }
+
+    /// Sendmail as the platform has it.
+    pub(crate) fn sendmail(&self) -> Sendmail {
+        sendmail::of(self.platform, self.queue.first_retry)
+    }
+
+    /// What the platform has where.
+    pub(crate) fn packaging(&self) -> Packaging {
+        Packaging::of(self.platform)
+    }
+
     /// The canonical resolved declaration, as JSON with ordered keys: two declarations that mean the same have
     /// the same text.
     pub fn canonical(&self) -> String {
@@ -198,8 +222,7 @@ impl Model {
             version: VERSION,
             role: self.role(),
             hostname: self.hostname.clone(),
-            sendmail: (self.engine == Engine::Sendmail)
-                .then(|| sendmail::of(self.platform, self.queue.first_retry)),
+            sendmail: (self.engine == Engine::Sendmail).then(|| self.sendmail()),
             listeners: mta.map(|mta| mta.listeners.clone()).unwrap_or_default(),
             listener_kinds: mta.map(|mta| mta.listener_kinds.clone()).unwrap_or_default(),
             paths: paths(),

@@ -61,10 +61,10 @@ pub(super) fn model(host: &Host) -> Result<Model, Vec<ModelFault>> {
     };
     let expectations = expect::resolve(host.common().expect.as_deref().unwrap_or_default(), &mut faults);
     engine::unhonoured(host, common.engine, &mut faults);
-    let Common { platform, engine, hostname, limits, queue } = common;
+    let Common { platform, cf_dir, engine, hostname, limits, queue } = common;
     match role {
         Some(role) if faults.0.is_empty() => {
-            Ok(Model { platform, engine, hostname, limits, queue, tls, auth, role, expectations })
+            Ok(Model { platform, cf_dir, engine, hostname, limits, queue, tls, auth, role, expectations })
         }
         _ => Err(faults.0),
     }

@@ -16,7 +16,7 @@ use mailstack_deploy::m4::derive;
 use crate::cf::library;
 use crate::hosts::{Example, examples};
 
-/// The mail user of the root.
+/// The mail user of the root, where nothing else is said.
 pub(crate) const SMMTA: &str = "201:201";
 /// An ordinary user.
 const ALICE: &str = "1001:1001";
@@ -26,7 +26,7 @@ const ALICE_IN_SMMSP: &str = "1001:202";
 /// The name of the host that Sendmail believes to be on.
 const HERE: &str = "here.corp.example";
 
-pub(crate) struct Root(tempfile::TempDir);
+pub(crate) struct Root(tempfile::TempDir, &'static str);
 
 /// The prepared root; None, said aloud, where it is missing or cannot be entered.
 fn prepared() -> Option<PathBuf> {
@@ -45,8 +45,18 @@ impl Root {
         let copied =
             Command::new("cp").arg("-a").arg(prepared.join(".")).arg(directory.path()).status().unwrap();
         assert!(copied.success());
-        let root = Self(directory);
+        // Owner of the maps, who may read them.
+        let sendmail = example.model().runtime_config().sendmail;
+        let is_root = sendmail.is_some_and(|sendmail| sendmail.daemon_user == "root");
+        let root = Self(directory, if is_root { "0:0" } else { SMMTA });
         root.prepare();
+        if is_root {
+            let queue = root.0.path().join("var/spool");
+            let (debian, others) = (queue.join("mqueue-client"), queue.join("clientmqueue"));
+            assert!(Command::new("cp").arg("-a").args([debian, others]).status().unwrap().success());
+            // Where the daemon's user is root, so is its directory.
+            chown(root.0.path().join("etc/mail"), Some(0), Some(0)).unwrap();
+        }
         let mut files = generate::files(&example.model());
         files.extend(derive(&files, &library).unwrap());
         root.put(&files);
@@ -58,6 +68,11 @@ impl Root {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// The mail user, as the example's platform has it.
+    pub(crate) fn owner(&self) -> &'static str {
+        self.1
     }
 
     /// Names for the name below, and the one device that Sendmail needs.
@@ -84,7 +99,7 @@ impl Root {
                 continue;
             }
             std::fs::write(&target, &entry.bytes).unwrap();
-            chown(target, Some(201), Some(202)).unwrap();
+            chown(target, Some(if self.1 == SMMTA { 201 } else { 0 }), Some(202)).unwrap();
         }
     }
 
@@ -96,7 +111,7 @@ impl Root {
                 "local-host-names" => continue,
                 map => format!("makemap hash /etc/mail/{map} </etc/mail/{map}"),
             };
-            let output = self.run(SMMTA, &format!("/usr/libexec/sendmail/{line}"));
+            let output = self.run(self.1, &format!("/usr/libexec/sendmail/{line}"));
             assert!(output.status.success(), "{path}: {output:?}");
         }
     }
@@ -145,7 +160,7 @@ fn each_cf_resolves_root_users_and_foreign_addresses() {
     for example in examples("hosts") {
         let Some(root) = Root::of(&example) else { return };
         let mut told = String::new();
-        for (cf, user) in [("sendmail.cf", SMMTA), ("submit.cf", ALICE_IN_SMMSP)] {
+        for (cf, user) in [("sendmail.cf", root.owner()), ("submit.cf", ALICE_IN_SMMSP)] {
             if !root.0.path().join("etc/mail").join(cf).exists() {
                 continue;
             }

@@ -32,7 +32,11 @@ fn units(example: &Example, dir: &Path) -> Vec<PathBuf> {
         files.iter().filter_map(|(path, entry)| Some((path.strip_prefix("etc/systemd/system/")?, entry)));
     let write = |(name, entry): (&str, &generate::FileEntry)| {
         let text = String::from_utf8(entry.bytes.clone()).unwrap().replace("/usr/bin/mailstack", "/bin/sh");
-        let text = text.replace("/usr/libexec/sendmail/sendmail", "/bin/sh").replace("=smmsp", "=daemon");
+        let sendmail = example.model().runtime_config().sendmail;
+        let program = sendmail.map_or("/usr/libexec/sendmail/sendmail".into(), |sendmail| {
+            sendmail.program.display().to_string()
+        });
+        let text = text.replace(&program, "/bin/sh").replace("=smmsp", "=daemon");
         std::fs::write(dir.join(name), text).unwrap();
         dir.join(name)
     };

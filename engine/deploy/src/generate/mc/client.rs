@@ -17,8 +17,7 @@ pub(super) fn sendmail_mc(model: &Model, client: &NullClient) -> String {
     );
     mc.hostname(model);
     mc.block("Owner of the queue and of /etc/mail; without it even root cannot write a data file.");
-    mc.fixed("confTRUSTED_USER", "smmta");
-    mc.fixed("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
+    mc.owner(model);
     mc.block("Nobody needs to know more than that mail is taken.");
     mc.fixed("confPRIVACY_FLAGS", "goaway,noetrn,restrictmailq,restrictqrun");
     mc.fixed("confSMTP_LOGIN_MSG", "$j $b");

@@ -13,7 +13,7 @@ mod submit;
 use mailstack_policy::rules::{HopHost, NextHop};
 
 use super::{Files, Kind, add as add_file};
-use crate::model::{MailHosts, Model, Platform, RoleModel};
+use crate::model::{MailHosts, Model, RoleModel};
 use quote::quote;
 
 /// The main configuration (`sendmail.cf` is derived from it).
@@ -51,15 +51,14 @@ impl Mc {
         mc.block("No user, host, directory or date of the build in the .cf; before the library is read.");
         mc.fixed("_NO_MAKEINFO_", "1");
         mc.block("The library; -D_CF_DIR_=DIRECTORY/ on the command line names another place.");
-        mc.line("ifdef(`_CF_DIR_', `', `define(`_CF_DIR_', `/usr/share/sendmail/cf/')')dnl");
+        let library = model.cf_dir();
+        mc.line(&format!("ifdef(`_CF_DIR_', `', `define(`_CF_DIR_', `{}/')')dnl", library.display()));
         mc.line("include(_CF_DIR_`m4/cf.m4')dnl");
         mc.line(&format!("VERSIONID({})dnl", quote(&format!("mailstack {title}"))));
         mc.block(
             "Users, directories and mailers of the packaging; it overwrites defines, so it comes first.",
         );
-        match model.platform {
-            Platform::Debian => mc.call("OSTYPE", "debian"),
-        }
+        mc.call("OSTYPE", model.packaging().ostype);
         mc.block("No name and version in Received.");
         mc.fixed("_REC_BY_", "$.by $j$?r with $r$. id $i$?{tls_version}");
         mc
@@ -104,6 +103,13 @@ impl Mc {
 
     fn feature_with(&mut self, name: &str, argument: &str) {
         self.line(&format!("FEATURE(`{name}', {})dnl", quote(argument)));
+    }
+
+    /// The owner of the queue, of the pid file and of /etc/mail, and where that file is.
+    fn owner(&mut self, model: &Model) {
+        let sendmail = model.sendmail();
+        self.define("confTRUSTED_USER", &sendmail.daemon_user);
+        self.define("confPID_FILE", &format!("{}/mta/sendmail.pid", sendmail.run.display()));
     }
 
     /// `$j`, where the declaration says it.

@@ -23,7 +23,7 @@ pub(super) fn loopback_mc(model: &Model, mta: &Mta) -> String {
     mc.block("Programs do not look at a refusal, and the mail host may know their senders.");
     mc.feature("accept_unresolvable_domains");
     tables(&mut mc, model, mta, None);
-    mailers(&mut mc, mta);
+    mailers(&mut mc, model, mta);
     if let Some(mail_hosts) = &mta.mail_hosts {
         mc.mail_hosts_rules(model, mail_hosts);
     }
@@ -46,7 +46,7 @@ pub(super) fn gateway_mc(model: &Model, mta: &Mta, relay: &Relay) -> String {
     }
     checks::defines(&mut mc, &relay.checks);
     tables(&mut mc, model, mta, Some(relay));
-    mailers(&mut mc, mta);
+    mailers(&mut mc, model, mta);
     checks::rulesets(&mut mc, &relay.checks);
     mc.0
 }
@@ -55,8 +55,7 @@ pub(super) fn gateway_mc(model: &Model, mta: &Mta, relay: &Relay) -> String {
 fn common(mc: &mut Mc, model: &Model, mta: &Mta) {
     mc.hostname(model);
     mc.block("Owner of the queue, of the pid file and of /etc/mail: without it nobody writes them.");
-    mc.fixed("confTRUSTED_USER", "smmta");
-    mc.fixed("confPID_FILE", "/run/sendmail/mta/sendmail.pid");
+    mc.owner(model);
     mc.fixed("ALIAS_FILE", "/etc/mail/aliases");
     checks::disclosure(mc, mta);
     mc.block("No ident look-ups: they delay each session and prove nothing.");
@@ -86,7 +85,7 @@ fn restricted(mc: &mut Mc, mta: &Mta) {
         mc.define("confSAFE_FILE_ENV", &jail.display().to_string());
     }
     if !restricted.programs.is_empty() || restricted.file_jail.is_none() {
-        mc.block("No program but those that /etc/mail/smrsh has a link to.");
+        mc.block("No program but those that the directory of smrsh has a link to.");
         mc.feature("smrsh");
     }
 }
@@ -193,8 +192,11 @@ fn tables(mc: &mut Mc, model: &Model, mta: &Mta, relay: Option<&Relay>) {
 }
 
 /// Last of all.
-fn mailers(mc: &mut Mc, mta: &Mta) {
+fn mailers(mc: &mut Mc, model: &Model, mta: &Mta) {
     match mta.mailboxes.format {
+        MailboxFormat::Mbox if !model.packaging().mail_local => {
+            mc.block("Mailboxes by procmail: OSTYPE names it.");
+        }
         MailboxFormat::Mbox => {
             mc.block("Mailboxes below /var/mail, by LMTP. Debian's default (sensible-mda) may not be there.");
             mc.feature_with("local_lmtp", "/usr/libexec/sendmail/mail.local");

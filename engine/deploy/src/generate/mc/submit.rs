@@ -47,10 +47,11 @@ fn render(
     );
     mc.fixed("confCF_VERSION", "Submit");
     mc.hostname(model);
-    mc.block("Debian's places; the library's own (/var/spool/clientmqueue) is not there.");
-    mc.fixed("MSP_QUEUE_DIR", "/var/spool/mqueue-client");
-    mc.fixed("confPID_FILE", "/run/sendmail/msp/sendmail.pid");
-    mc.fixed("STATUS_FILE", "/var/lib/sendmail/sm-client.st");
+    mc.block("The packaging's places.");
+    let sendmail = model.sendmail();
+    mc.define("MSP_QUEUE_DIR", &sendmail.client_queue.display().to_string());
+    mc.define("confPID_FILE", &format!("{}/msp/sendmail.pid", sendmail.run.display()));
+    mc.define("STATUS_FILE", model.packaging().client_statistics);
     mc.block("The user's own time zone; no groups of the caller are kept.");
     mc.fixed("confTIME_ZONE", "USE_TZ");
     mc.fixed("confDONT_INIT_GROUPS", "True");

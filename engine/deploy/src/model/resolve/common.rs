@@ -1,5 +1,7 @@
 //! The keys that every role has.
 
+use std::path::PathBuf;
+
 use mailstack_policy::DomainName;
 use mailstack_runtime::{Limits, Queue};
 use mailstack_schema::host::{
@@ -15,6 +17,7 @@ use crate::model::{Engine, Platform};
 /// The common keys, resolved.
 pub(super) struct Common {
     pub(super) platform: Platform,
+    pub(super) cf_dir: Option<PathBuf>,
     pub(super) engine: Engine,
     pub(super) hostname: Option<DomainName>,
     pub(super) limits: Limits,
@@ -29,7 +32,13 @@ pub(super) fn resolve(written: &Written, defaults: &Defaults, faults: &mut Fault
     Common {
         platform: match written.platform.unwrap_or(WrittenPlatform::Debian) {
             WrittenPlatform::Debian => Platform::Debian,
+            WrittenPlatform::Redhat => Platform::Redhat,
+            WrittenPlatform::Suse => Platform::Suse,
         },
+        cf_dir: written.cf_dir.as_deref().and_then(|text| {
+            let path = parse::include(text).map(PathBuf::from);
+            faults.keep("cf_dir", path.ok_or_else(|| FaultKind::CfDir { text: text.to_owned() }))
+        }),
         engine: match written.engine.unwrap_or(defaults.engine) {
             WrittenEngine::Builtin => Engine::Builtin,
             WrittenEngine::Sendmail => Engine::Sendmail,

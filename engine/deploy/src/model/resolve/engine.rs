@@ -1,6 +1,6 @@
 //! Keys that the engine in use does not honour: refused where they are written, never ignored.
 
-use mailstack_schema::host::{Host, MailboxFormat, Mailboxes};
+use mailstack_schema::host::{Host, MailboxFormat, Mailboxes, Platform as WrittenPlatform};
 
 use super::Faults;
 use crate::model::Engine;
@@ -36,6 +36,15 @@ pub(super) fn unhonoured(host: &Host, engine: Engine, faults: &mut Faults) {
     }
     if super::security::has_credentials(host) {
         refuse("mail_host", "its credentials are in a map of makemap, which nothing here makes");
+    }
+    let local = match host {
+        Host::Loopback(host) => Some(&host.local),
+        Host::Gateway(host) => Some(&host.local),
+        Host::Nullclient(_) | Host::Msp(_) => None,
+    };
+    let has_programs = local.is_some_and(|local| local.programs.is_some());
+    if has_programs && common.platform == Some(WrittenPlatform::Suse) {
+        refuse("programs", "where SUSE's smrsh looks for programs is not known");
     }
     match host {
         Host::Loopback(host) => mailboxes(host.local.mailboxes.as_ref(), refuse),

@@ -6,8 +6,7 @@ use std::process::{Command, Output};
 
 use crate::real_sendmail::Root;
 
-/// The mail user of the root, who may read the maps; and an ordinary user in the submission program's group.
-const SMMTA: &str = "201:201";
+/// An ordinary user in the submission program's group.
 const ALICE_IN_SMMSP: &str = "1001:202";
 
 /// What is asked.
@@ -94,7 +93,7 @@ impl Sendmail<'_> {
         // The loopback interface is up, as on every host: its address is class w.
         let enter = "ip link set lo up; echo $1 >/proc/sys/kernel/hostname; shift; exec chroot --userspec=$1 \"$2\" /bin/sh -c \"$3\"";
         let mut command = Command::new("unshare");
-        let user = if self.cf == "submit.cf" { ALICE_IN_SMMSP } else { SMMTA };
+        let user = if self.cf == "submit.cf" { ALICE_IN_SMMSP } else { self.root.owner() };
         command.args(["--uts", "--net", "sh", "-c", enter, "sh", self.hostname, user]);
         command.arg(self.root.path()).arg(line).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.output().unwrap()
