@@ -171,6 +171,8 @@ pub enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Have the running MTA show a renewed certificate, without a restart
+    Reload,
     /// Print what the MTA counts, for Prometheus
     Metrics {
         /// Put it into this file instead, in one step: for node_exporter's textfile collector, `*.prom`

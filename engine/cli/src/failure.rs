@@ -75,6 +75,8 @@ pub enum Failure {
     User(BadUser),
     /// Standard input cannot be read.
     Input(io::Error),
+    /// The certificate or its key cannot be used.
+    Secret(Box<mailstack_mta::secrets::SecretError>),
     /// A file that was named cannot be written.
     Written {
         /// The file.

@@ -14,6 +14,7 @@ use mailstack_policy::rules::NextHop;
 use mailstack_runtime::{Config, TlsPolicy, credential_name};
 use mailstack_smtp::sasl::{BadVerifier, Credentials, DEFAULT_ITERATIONS, Verifier};
 use nix::unistd::{getegid, geteuid};
+use serde::{Deserialize, Serialize};
 
 use crate::host::{Root, Users, group};
 use crate::tls::{Acceptor, CertificateFault, Connector};
@@ -119,19 +120,7 @@ impl Secrets {
     pub fn read(root: &Root, config: &Config, user: &str) -> Result<Self, SecretError> {
         let reader = Reader::new(root, user);
         let mut secrets = Self { connector: reader.connector(config)?, ..Self::default() };
-        if let Some(server) = &config.tls.server {
-            let certificate = reader.public(&server.certificate)?;
-            let key = reader.secret(&server.key)?;
-            let failed = |source: CertificateFault| {
-                let path = if matches!(source, CertificateFault::Key(_)) {
-                    &server.key
-                } else {
-                    &server.certificate
-                };
-                SecretError::Certificate { path: root.path(path), source }
-            };
-            secrets.acceptor = Some(Acceptor::new(&certificate, &key).map_err(failed)?);
-        }
+        secrets.acceptor = certificate(root, config, user)?.map(|(acceptor, _)| acceptor);
         if let Some(auth) = &config.auth {
             secrets.users = users(&root.path(&auth.users), &reader.secret(&auth.users)?)?;
         }
@@ -144,6 +133,40 @@ impl Secrets {
         }
         Ok(secrets)
     }
+}
+
+/// A certificate and its key, PEM.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// With those that it is signed by.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Certificate")
+    }
+}
+
+/// Reads the host's own certificate as this process may. None: the configuration names none.
+pub fn certificate(
+    root: &Root,
+    config: &Config,
+    user: &str,
+) -> Result<Option<(Acceptor, Certificate)>, SecretError> {
+    let Some(server) = &config.tls.server else { return Ok(None) };
+    let reader = Reader::new(root, user);
+    let (certificate, key) = (reader.public(&server.certificate)?, reader.secret(&server.key)?);
+    let failed = |source: CertificateFault| {
+        let path = if matches!(source, CertificateFault::Key(_)) { &server.key } else { &server.certificate };
+        SecretError::Certificate { path: root.path(path), source }
+    };
+    let acceptor = Acceptor::new(&certificate, &key).map_err(failed)?;
+    let text = |octets: Vec<u8>| String::from_utf8_lossy(&octets).into_owned();
+    Ok(Some((acceptor, Certificate { certificate: text(certificate), key: text(key) })))
 }
 
 /// The line of a user in the file of users. Errors: a name or a password that clients write in several ways.

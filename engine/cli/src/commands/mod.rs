@@ -10,6 +10,7 @@ mod metrics;
 mod operate;
 mod plan;
 mod queue;
+mod reload;
 mod resolved;
 mod run;
 mod show;
@@ -57,6 +58,7 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
             run::run(&host()?, config, exit_when_idle, detached, part)
         }
         Command::Stop { wait } => activate::stop(&host()?, wait),
+        Command::Reload => reload::reload(&host()?),
         Command::Metrics { output } => metrics::metrics(&host()?, output.as_deref()),
         Command::Queue { command } => queue(&host()?, command),
     }

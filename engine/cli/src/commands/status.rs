@@ -22,6 +22,8 @@ use crate::host::HostTree;
 use crate::table::{ago, table};
 use crate::words::{self, Words};
 
+mod mail;
+
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
@@ -87,7 +89,11 @@ pub fn status(host: &HostTree, json: bool) -> Result<Exit, Failure> {
         super::print_json(&report)?;
     } else {
         super::print(&table(&facts(&report)))?;
-        problems(&report).iter().for_each(|words| eprintln!("{}", words.render(Level::WARNING)));
+        let mut found = problems(&report);
+        let limit = host.live().ok().flatten().map_or(0, |config| config.limits.free_space);
+        let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+        found.extend(report.mta.iter().flat_map(|mta| mail::warnings(mta, limit, now)));
+        found.iter().for_each(|words| eprintln!("{}", words.render(Level::WARNING)));
     }
     Ok(exit)
 }
@@ -139,6 +145,14 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
     if let Some(mta) = &report.mta {
         rows.push(("sessions", mta.sessions.to_string()));
         rows.push(("queue", format!("{} messages", mta.queued)));
+        rows.extend(mta.oldest.map(|oldest| ("oldest", ago(oldest.0 / 1000))));
+        if mta.held > 0 {
+            rows.push(("held", format!("{} recipients: see mailstack queue list", mta.held)));
+        }
+        rows.extend(mta.free.map(|free| ("free", format!("{} MiB for the queue", free >> 20))));
+        rows.extend(
+            mta.certificate_expires.map(|at| ("certificate", format!("until {}", crate::table::time(at)))),
+        );
         if mta.damaged > 0 {
             rows.push(("damaged", format!("{}: see mailstack queue list", mta.damaged)));
         }

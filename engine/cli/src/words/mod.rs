@@ -122,6 +122,10 @@ pub fn failure(failure: &Failure) -> (String, Exit) {
                 .help("sendmail -qI, -qR, -qS and -qf try messages, -Q with them holds them, -qQ lists and frees those"),
             Exit::Unable,
         ),
+        Failure::Secret(error) => {
+            let words = Words::new(error.to_string()).because(error.as_ref());
+            (words.help(error.help()), Exit::Unable)
+        }
         Failure::Written { path, source } => {
             let exit = if source.kind() == ErrorKind::NotFound { Exit::Usage } else { Exit::Unable };
             (Words::new(format!("cannot write {}", path.display())).note(source.to_string()), exit)

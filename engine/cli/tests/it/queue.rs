@@ -244,6 +244,22 @@ fn others_than_root_change_nothing_and_see_what_is_theirs() {
 }
 
 #[test]
+fn status_says_who_takes_nothing_and_what_to_do() {
+    let (world, daemon, _) = filled(3);
+    let said = || world.host.mailstack(&["status"]).with(0).err;
+    wait_until("the next hop is named", || said().contains("6 recipients wait for hosts that take nothing"));
+    let text = said();
+    assert!(text.contains("[127.0.0.1]:") && text.contains("queue flush --destination"), "{text}");
+    world.sink.set_down(false);
+    wait_until("the queue is empty", || {
+        world.host.mailstack(&["queue", "flush"]);
+        world.queued() == 0
+    });
+    assert!(!said().contains("take nothing"), "{}", said());
+    daemon.stop();
+}
+
+#[test]
 fn what_is_counted_is_printed_and_put_into_a_file_in_one_step() {
     let (world, daemon, _) = filled(3);
     at_rest(&world);

@@ -11,6 +11,7 @@ use super::{Acted, ControlError, Damaged, Item, Operation, Reply, Request, Shown
 use crate::host::{Root, unix};
 use crate::message::QueueId;
 use crate::queue::Selector;
+use crate::secrets::Certificate;
 
 /// How long the MTA may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -58,6 +59,11 @@ impl Client {
             Reply::Metrics { text } => Ok(text),
             other => Err(unexpected(other)),
         }
+    }
+
+    /// Has a renewed certificate shown.
+    pub fn renew(&mut self, certificate: Certificate) -> Result<(), ControlError> {
+        self.order(&Request::Renew(certificate))
     }
 
     /// Asks for what waits to be tried now.

@@ -16,7 +16,8 @@ use mailstack_runtime::Role;
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Envelope, Notify, Origin, QueueId, Ret, Timestamp};
-use crate::queue::{Listed, Selector};
+use crate::queue::{Listed, Selector, Trouble};
+use crate::secrets::Certificate;
 use crate::spool::{SpoolError, Standing, Unreadable};
 
 mod client;
@@ -35,7 +36,7 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
 pub const MAX_IDS: usize = 1000;
 
 /// The most octets of a request line.
-const MAX_REQUEST: u64 = 32 * 1024;
+const MAX_REQUEST: u64 = 64 * 1024;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +82,8 @@ pub enum Request {
     ScanDrop,
     /// What is counted, for Prometheus.
     Metrics,
+    /// Show this certificate from here on. Root and the MTA's own user alone may ask.
+    Renew(Certificate),
 }
 
 /// One line of an answer.
@@ -206,6 +209,21 @@ pub struct Status {
     /// Drop files that were refused and are kept.
     #[serde(default)]
     pub refused: u64,
+    /// When the oldest message in the queue was accepted.
+    #[serde(default)]
+    pub oldest: Option<Timestamp>,
+    /// Recipients that are held.
+    #[serde(default)]
+    pub held: u64,
+    /// Octets that are free where the queue is.
+    #[serde(default)]
+    pub free: Option<u64>,
+    /// When the host's own certificate expires, in seconds since 1970.
+    #[serde(default)]
+    pub certificate_expires: Option<u64>,
+    /// Destinations that take nothing; root and the MTA's own user are told.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
 }
 
 /// What a list consists of.

@@ -10,10 +10,11 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::{Entry, FLUSH_INTERVAL, MAX_REQUEST, Operation, Reply, Request, Status, operate};
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::message::{QueueId, Timestamp};
 use crate::metrics::label;
 use crate::queue::{Listed, Queue, Selector};
+use crate::secrets::Certificate;
 use crate::server::{Connections, Handle};
 use crate::tls::Acceptor;
 
@@ -114,6 +115,25 @@ impl Desk {
         Ok(())
     }
 
+    /// Shows another certificate from here on.
+    fn renew(&self, asker: Asker, renewed: &Certificate) -> Reply {
+        let refuse = |text: String| Reply::Error { text };
+        let Some(shown) = &self.facts.acceptor else {
+            return refuse("no certificate is configured".to_owned());
+        };
+        if !asker.is_operator() {
+            return refuse("only root and the MTA's own user may change the certificate".to_owned());
+        }
+        match Acceptor::new(renewed.certificate.as_bytes(), renewed.key.as_bytes()) {
+            Ok(acceptor) => {
+                shown.renew(&acceptor);
+                self.facts.events.emit(Event::CertificateRenewed { expires: shown.expires() });
+                Reply::Done { count: 1 }
+            }
+            Err(fault) => refuse(fault.to_string()),
+        }
+    }
+
     /// Whether somebody may have this done. Errors: why not.
     fn allow(&self, asker: Asker, operation: &Operation) -> Result<(), String> {
         match operation {
@@ -187,7 +207,8 @@ async fn answer(
     write: &mut (impl AsyncWriteExt + Unpin),
 ) -> std::io::Result<()> {
     let reply = match request {
-        Request::Status => Reply::Status(status(&desk.facts).await),
+        Request::Status => Reply::Status(status(&desk.facts, asker).await),
+        Request::Renew(certificate) => desk.renew(asker, &certificate),
         Request::Metrics => Reply::Metrics { text: metrics(&desk.facts).await },
         Request::Flush => desk.flush(asker),
         Request::ScanDrop => {
@@ -213,10 +234,14 @@ async fn answer(
     say(write, &reply).await
 }
 
-async fn status(facts: &Facts) -> Status {
-    let server = facts.server.clone();
+async fn status(facts: &Facts, asker: Asker) -> Status {
+    let facts = facts.clone();
+    let troubles = if asker.is_operator() { facts.queue.troubles() } else { Vec::new() };
+    let (server, queue) = (facts.server.clone(), facts.queue.clone());
     // A directory of any size is not read in the runtime's own time.
-    let (dropped, refused) = tokio::task::spawn_blocking(move || server.dropped()).await.unwrap_or_default();
+    let looked = move || (server.dropped(), queue.free(), queue.census());
+    let looked = tokio::task::spawn_blocking(looked).await.unwrap_or_default();
+    let ((dropped, refused), free, census) = looked;
     Status {
         pid: std::process::id(),
         role: facts.role,
@@ -228,6 +253,11 @@ async fn status(facts: &Facts) -> Status {
         damaged: facts.queue.unreadable().len() as u64,
         dropped,
         refused,
+        oldest: census.oldest,
+        held: census.held,
+        free,
+        certificate_expires: facts.acceptor.as_ref().and_then(Acceptor::expires),
+        troubles,
     }
 }
 

@@ -144,6 +144,11 @@ fn daemon(line: &mut String, event: &Event) -> std::fmt::Result {
         Event::Ready { listening } => write!(line, "ready, listening={}", Clean(&listening.join(","))),
         Event::Stopping { reason } => write!(line, "stopping: {}", Clean(reason)),
         Event::Stopped => write!(line, "stopped"),
+        Event::CertificateRenewed { expires } => {
+            let expires = expires.and_then(|at| jiff::Timestamp::from_second(i64::try_from(at).ok()?).ok());
+            let expires = expires.map_or_else(|| "unknown".to_owned(), |at| at.to_string());
+            write!(line, "certificate renewed, expires={expires}")
+        }
         Event::Warning { text } => write!(line, "warning: {}", Clean(text)),
         _ => Ok(()),
     }

@@ -48,6 +48,11 @@ pub enum Event {
     },
     /// The last event of a run.
     Stopped,
+    /// Clients are shown another certificate from here on.
+    CertificateRenewed {
+        /// When it expires, in seconds since 1970.
+        expires: Option<u64>,
+    },
     /// Something to look at that stopped nothing.
     Warning {
         /// What, and what to do about it.

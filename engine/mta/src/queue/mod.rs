@@ -31,7 +31,7 @@ pub use schedule::{Behaviour, Census, Claim, Ending, Entering, Pick, Schedule, S
 pub use select::Selector;
 pub use shared::{Clock, Listener, wall_clock};
 
-use shared::Shared;
+use shared::{Shared, State};
 
 /// Where a recipient goes.
 pub type Route = Box<dyn Fn(&Recipient) -> Destination + Send + Sync>;
@@ -107,6 +107,19 @@ pub struct Verified {
     pub octets: u64,
     /// What cannot be read.
     pub unreadable: Vec<spool::Unreadable>,
+}
+
+/// A destination that took nothing when it was last asked.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Trouble {
+    /// Which.
+    pub destination: String,
+    /// Recipients that wait for it.
+    pub recipients: u64,
+    /// Since when it takes nothing.
+    pub since: Timestamp,
+    /// What it said last, or what was said of it.
+    pub said: String,
 }
 
 /// A message as `queue list` shows it.
@@ -196,6 +209,11 @@ impl Queue {
         notice: Option<Notice>,
     ) -> Result<Finished, SpoolError> {
         let (changes, endings, behaviour) = self.judge(&job, attempts);
+        let said = changes.iter().find_map(|change| match change {
+            Change::Deferred { wait, .. } => Some(wait.diagnostic.clone()),
+            _ => None,
+        });
+        self.shared.note_trouble(&job.destination, behaviour, said);
         let notice_envelope = notice.as_ref().map(|notice| Arc::new(notice.envelope.clone()));
         let recorded = match self.record(job.id, changes, notice).await {
             Err(error) if !matches!(error, SpoolError::Closed) => {
@@ -305,6 +323,23 @@ impl Queue {
     /// The time that it goes by.
     pub fn now(&self) -> Timestamp {
         self.shared.now()
+    }
+
+    /// Destinations that took nothing when they were last asked, and that something waits for; those that most waits
+    /// for come first.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let mut state = self.shared.state();
+        let State { schedule, troubles, .. } = &mut *state;
+        troubles.retain(|destination, _| schedule.recipients_at(destination) > 0);
+        let found = troubles.iter().map(|(destination, (since, said))| Trouble {
+            destination: destination.to_string(),
+            recipients: schedule.recipients_at(destination) as u64,
+            since: *since,
+            said: said.clone(),
+        });
+        let mut found: Vec<Trouble> = found.collect();
+        found.sort_by(|a, b| b.recipients.cmp(&a.recipients).then_with(|| a.destination.cmp(&b.destination)));
+        found
     }
 
     /// How much there is of what. Takes ten milliseconds with a million messages.

@@ -550,6 +550,11 @@ impl Schedule {
         self.jobs
     }
 
+    /// Recipients that are not done and go there.
+    pub fn recipients_at(&self, destination: &Destination) -> usize {
+        self.names.get(destination).and_then(|slot| self.slots.get(*slot)).map_or(0, |slot| slot.recipients)
+    }
+
     /// How much there is of what.
     pub fn census(&self) -> Census {
         let mut census = Census::default();

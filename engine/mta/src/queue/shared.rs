@@ -30,6 +30,9 @@ const PAGE: usize = 1000;
 /// Envelopes kept for their first attempt; what is beyond is read back.
 const FRESH: usize = 4096;
 
+/// Destinations of which it is remembered what they said.
+const TROUBLES: usize = 256;
+
 /// The host's clock.
 pub fn wall_clock() -> Clock {
     Arc::new(|| {
@@ -61,6 +64,8 @@ pub(super) struct State {
     told: usize,
     /// Messages from before the start are still being scheduled.
     pub loading: bool,
+    /// Destinations that took nothing when they were last asked: since when, and what was said.
+    pub troubles: HashMap<Destination, (Timestamp, String)>,
     /// A flush was asked for meanwhile: those that follow are due at once.
     flushed: bool,
 }
@@ -80,6 +85,7 @@ impl Shared {
             told: 0,
             loading: false,
             flushed: false,
+            troubles: HashMap::new(),
         };
         let random = (RandomState::new(), AtomicU64::new(0));
         let (wake, listener) = (Notify::new(), OnceLock::new());
@@ -292,6 +298,23 @@ impl Shared {
             self.spool.end_delivery(delivery, concluded);
         }
         concluded
+    }
+
+    /// Remembers what a destination said that took nothing, and forgets it once it takes something.
+    pub fn note_trouble(&self, destination: &Destination, behaviour: Behaviour, said: Option<String>) {
+        let now = self.now();
+        let mut state = self.state();
+        match behaviour {
+            Behaviour::Answered => drop(state.troubles.remove(destination)),
+            Behaviour::Untried => {}
+            Behaviour::Reluctant | Behaviour::Unreachable => {
+                let Some(said) = said else { return };
+                let since = state.troubles.get(destination).map_or(now, |(since, _)| *since);
+                if state.troubles.len() < TROUBLES || state.troubles.contains_key(destination) {
+                    state.troubles.insert(destination.clone(), (since, said));
+                }
+            }
+        }
     }
 
     pub fn give_back(&self, pick: &Pick, endings: &[(u32, Ending)], behaviour: Behaviour) -> bool {

@@ -25,9 +25,10 @@ use crate::event::{Event, Events};
 use crate::host::Users;
 use crate::message::Timestamp;
 use crate::queue::{Destination, Dispatcher, Queue, Route};
-use crate::secrets::Secrets;
+use crate::secrets::{self, Secrets};
 use crate::server::{Parts, Server, Sockets};
 use crate::spool::{UnderWay, Unreadable};
+use crate::tls::Acceptor;
 
 /// How long sessions may go on once the daemon is to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -63,9 +64,15 @@ impl Daemon {
         let mut signals = Signals::new().map_err(RunError::Runtime)?;
         let may_end = self.exit_when_idle && matches!(self.config.role, Role::Nullclient | Role::Msp);
         let events = self.events.clone();
+        let renewal = Renewal {
+            root: self.root.clone(),
+            config: Arc::clone(&self.config),
+            acceptor: self.secrets.acceptor.clone(),
+            events: self.events.clone(),
+        };
         let mut running = self.start(bound)?;
         notify("READY=1");
-        let ended = signals.end(&mut running, may_end).await;
+        let ended = signals.end(&mut running, &renewal, may_end).await;
         notify("STOPPING=1");
         let reason = ended.as_ref().map_or_else(ToString::to_string, Clone::clone);
         events.emit(Event::Stopping { reason });
@@ -243,7 +250,33 @@ impl Running {
     }
 }
 
-/// The signals that end the daemon; SIGHUP is taken and changes nothing.
+/// The certificate as the configuration names it, taken in anew.
+struct Renewal {
+    root: Root,
+    config: Arc<Config>,
+    acceptor: Option<Acceptor>,
+    events: Events,
+}
+
+impl Renewal {
+    /// As far as the rights go that the daemon has kept; else the old one stays, and that is said.
+    fn take_in(&self) {
+        let Some(shown) = &self.acceptor else { return };
+        match secrets::certificate(&self.root, &self.config, super::USER) {
+            Ok(Some((renewed, _))) => {
+                shown.renew(&renewed);
+                self.events.emit(Event::CertificateRenewed { expires: shown.expires() });
+            }
+            Ok(None) => {}
+            Err(error) => self.events.warn(format!(
+                "the certificate is not taken in anew: {error}; `mailstack reload`, as root, hands it over whoever may \
+                 read the key"
+            )),
+        }
+    }
+}
+
+/// The signals that end the daemon; SIGHUP has a renewed certificate taken in.
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -260,7 +293,12 @@ impl Signals {
     }
 
     /// Waits for what ends the daemon, and returns what it was. Errors: [`RunError::DeliveryEnded`].
-    async fn end(&mut self, running: &mut Running, may_end: bool) -> Result<String, RunError> {
+    async fn end(
+        &mut self,
+        running: &mut Running,
+        renewal: &Renewal,
+        may_end: bool,
+    ) -> Result<String, RunError> {
         let mut tick = interval(IDLE_TICK);
         let mut idle = 0;
         loop {
@@ -268,7 +306,7 @@ impl Signals {
                 _ = self.terminate.recv() => return Ok("SIGTERM".to_owned()),
                 _ = self.interrupt.recv() => return Ok("SIGINT".to_owned()),
                 _ = &mut running.delivery => return Err(RunError::DeliveryEnded),
-                _ = self.hangup.recv() => {}
+                _ = self.hangup.recv() => renewal.take_in(),
                 _ = tick.tick(), if may_end => {
                     idle = if running.is_idle() { idle + 1 } else { 0 };
                     if idle > IDLE_TICKS {

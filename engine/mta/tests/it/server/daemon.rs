@@ -6,13 +6,15 @@ use std::process::{Child, Command, Stdio};
 
 use mailstack_mta::control::{Client, Status};
 use mailstack_mta::run::{RunError, RunOptions, run};
+use mailstack_mta::secrets::{self, Certificate};
 use mailstack_mta::submission::{Request, Submitted, submit};
 use mailstack_policy::ReversePath;
-use mailstack_runtime::CONFIG_PATH;
+use mailstack_runtime::{CONFIG_PATH, ServerTls};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::*;
+use crate::certificates::Authority;
 
 /// Names the tree to the process that is started.
 const ROOT: &str = "MAILSTACK_TEST_DAEMON_ROOT";
@@ -112,4 +114,60 @@ fn a_daemon_starts_once_takes_mail_and_keeps_it_over_a_restart() {
     let again = start(&root);
     assert_eq!(status(&root).queued, 1);
     stop(again);
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_in_without_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = prepare(directory.path());
+    let authority = Authority::new();
+    let put = |year| {
+        let leaf = authority.sign_until(&["gw.corp.example"], year);
+        for (name, text) in [("cert.pem", leaf.certificate), ("key.pem", leaf.key)] {
+            let path = root.path("etc").join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        }
+    };
+    put(2100);
+    let path = root.path(CONFIG_PATH);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut read: mailstack_runtime::Config = toml::from_str(&text).unwrap();
+    let server = ServerTls { certificate: "/etc/cert.pem".into(), key: "/etc/key.pem".into() };
+    read.tls.server = Some(server);
+    std::fs::write(&path, toml::to_string(&read).unwrap()).unwrap();
+    let daemon = start(&root);
+    let expires = || status(&root).certificate_expires.unwrap();
+    let first = expires();
+    put(2090);
+    assert_eq!(expires(), first);
+    let (_, renewed) = secrets::certificate(&root, &read, "mailstack").unwrap().unwrap();
+    let renew = |renewed| Client::connect(&root, &config().paths).unwrap().renew(renewed);
+    renew(renewed).unwrap();
+    let second = expires();
+    assert!(second < first);
+    // What cannot be used changes nothing.
+    let bad = Certificate { certificate: "x".to_owned(), key: String::new() };
+    assert!(renew(bad).unwrap_err().to_string().contains("no PEM certificate"));
+    assert_eq!(expires(), second);
+    put(2080);
+    let hangup = || kill(Pid::from_raw(daemon.0.id() as i32), Signal::SIGHUP).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        // Root's alone: the daemon has given that up.
+        hangup();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(expires(), second);
+        for name in ["cert.pem", "key.pem"] {
+            let path = root.path("etc").join(name);
+            std::os::unix::fs::chown(&path, None, Some(UID)).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        }
+    }
+    hangup();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while expires() == second {
+        assert!(std::time::Instant::now() < until, "it is not taken in");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    stop(daemon);
 }
