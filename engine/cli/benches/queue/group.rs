@@ -1,77 +1,17 @@
 //! Sessions that share syncs, on a disk whose syncs take five milliseconds more than they do.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mailstack_mta::spool::{Disk, DiskFile, Options, RealDisk, Spool};
+use mailstack_mta::spool::{Options, RealDisk, Spool};
 
 use crate::backlog::{body, envelope, runtime};
+use crate::hooked::Hooked;
 
 const LATENCY: Duration = Duration::from_millis(5);
 const RUN: Duration = Duration::from_secs(3);
-
-struct Slow {
-    disk: RealDisk,
-    syncs: Arc<AtomicU64>,
-}
-
-struct SlowFile {
-    file: Arc<dyn DiskFile>,
-    syncs: Arc<AtomicU64>,
-}
-
-impl Slow {
-    fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(SlowFile { file, syncs: self.syncs.clone() })
-    }
-}
-
-impl Disk for Slow {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(self.disk.create(name)?))
-    }
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.file(self.disk.open(name)?))
-    }
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn unlink(&self, name: &str) -> io::Result<()> {
-        self.disk.unlink(name)
-    }
-    fn sync_directory(&self) -> io::Result<()> {
-        self.disk.sync_directory()
-    }
-    fn free(&self) -> io::Result<u64> {
-        self.disk.free()
-    }
-}
-
-impl DiskFile for SlowFile {
-    fn append(&self, at: u64, octets: &[u8]) -> io::Result<()> {
-        self.file.append(at, octets)
-    }
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(at, buffer)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.file.size()
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.file.truncate(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.syncs.fetch_add(1, Ordering::SeqCst);
-        std::thread::sleep(LATENCY);
-        self.file.sync()
-    }
-}
 
 pub fn measure() {
     let directory = tempfile::tempdir().unwrap();
@@ -91,7 +31,11 @@ pub fn measure() {
 /// Messages a second that so many sessions have durable, and the syncs that each took.
 fn rate(directory: &Path, sessions: usize) -> (f64, f64) {
     let syncs = Arc::new(AtomicU64::new(0));
-    let disk = Slow { disk: RealDisk::open(directory).unwrap(), syncs: syncs.clone() };
+    let taken = syncs.clone();
+    let disk = Hooked::new(Arc::new(RealDisk::open(directory).unwrap()), move || {
+        taken.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(LATENCY);
+    });
     let (spool, _) = Spool::on(Arc::new(disk), Options::default()).unwrap();
     let before = syncs.load(Ordering::SeqCst);
     let session = |spool: Spool, end: Instant| async move {

@@ -11,12 +11,18 @@ mod group;
 mod linear;
 mod million;
 
+#[path = "../../../mta/src/spool/tests/hooked.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod hooked;
+
 #[path = "../../tests/it/host.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod host;
 
 #[expect(dead_code, reason = "the tests use more of it")]
 mod load;
+
+use mailstack_mta::spool::{Disk, DiskFile};
 
 fn main() {
     // Cargo hands its own flags on.

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::envelope;
+use super::hooked::Hooked;
 use super::model::ModelDisk;
 use crate::message::{Outcome, QueueId};
 use crate::spool::{Change, Disk, DiskFile, Options, Spool, SpoolError};
@@ -259,43 +260,16 @@ async fn what_cannot_be_read_is_said_and_is_there_when_the_disk_is_well_again() 
     assert_eq!(world.spool.check(id), Some(Ok(SIZE as u64)));
 }
 
-/// A disk that says how much is free from what lies on it.
-struct Small {
-    disk: ModelDisk,
-    size: u64,
-}
-
-impl Disk for Small {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.create(name)
-    }
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.open(name)
-    }
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn unlink(&self, name: &str) -> io::Result<()> {
-        self.disk.unlink(name)
-    }
-    fn sync_directory(&self) -> io::Result<()> {
-        self.disk.sync_directory()
-    }
-    fn free(&self) -> io::Result<u64> {
-        let used: usize = self.disk.files().values().map(Vec::len).sum();
-        Ok(self.size.saturating_sub(used as u64))
-    }
-}
-
 /// All that lies on it may be in the one segment that is written to.
 #[tokio::test]
 async fn a_disk_smaller_than_a_segment_fills_up_and_is_emptied_again() {
     let disk = ModelDisk::default();
     let options = Options { segment_size: 1 << 20, reserve: 50_000, memory: 0 };
-    let small = Small { disk: disk.clone(), size: 200_000 };
+    let (size, lies_there) = (200_000_u64, disk.clone());
+    let small = Hooked::new(Arc::new(disk.clone()), || {}).with_free(move || {
+        let used: usize = lies_there.files().values().map(Vec::len).sum();
+        Ok(size.saturating_sub(used as u64))
+    });
     let (spool, _) = Spool::on(Arc::new(small), options).unwrap();
     let mut world = World { disk, trouble: Shared::default(), spool, queued: Vec::new() };
     for round in 0..4 {

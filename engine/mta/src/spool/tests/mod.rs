@@ -3,6 +3,7 @@
 mod crash;
 mod faults;
 mod group;
+mod hooked;
 pub mod model;
 mod usage;
 
@@ -12,6 +13,7 @@ use mailstack_smtp::address::ReversePath;
 use tokio::sync::oneshot;
 
 use super::error::SpoolError;
+use super::{Disk, DiskFile};
 use crate::message::{Envelope, Origin, Recipient, Timestamp};
 
 pub fn envelope(recipients: u32) -> Envelope {

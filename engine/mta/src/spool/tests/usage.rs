@@ -1,12 +1,12 @@
 //! The spool as sessions and deliveries use it.
 
-use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 
+use super::hooked::Hooked;
 use super::model::{Faults, ModelDisk};
 use super::{disk, envelope};
 use crate::message::{Outcome, QueueId};
-use crate::spool::{Change, Disk, DiskFile, Notice, Options, Place, Spool, SpoolError, Unreadable, inspect};
+use crate::spool::{Change, Notice, Options, Place, Spool, SpoolError, Unreadable, inspect};
 
 const SMALL: Options = Options { segment_size: 64 * 1024, reserve: 1024, memory: 0 };
 
@@ -182,12 +182,7 @@ async fn space_comes_back() {
     assert_eq!(read(&spool, stays).await, b"stays\r\n");
 }
 
-/// A disk on which a sync takes until it is let go.
-struct Gated {
-    disk: ModelDisk,
-    gate: Arc<Gate>,
-}
-
+/// Where a sync waits until it is let go.
 #[derive(Default)]
 struct Gate {
     state: Mutex<(bool, usize)>,
@@ -217,55 +212,11 @@ impl Gate {
     }
 }
 
-struct GatedFile(Arc<dyn DiskFile>, Arc<Gate>);
-
-impl Disk for Gated {
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(GatedFile(self.disk.create(name)?, self.gate.clone())))
-    }
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.open(name)
-    }
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn unlink(&self, name: &str) -> io::Result<()> {
-        self.disk.unlink(name)
-    }
-    fn sync_directory(&self) -> io::Result<()> {
-        self.disk.sync_directory()
-    }
-    fn free(&self) -> io::Result<u64> {
-        self.disk.free()
-    }
-}
-
-impl DiskFile for GatedFile {
-    fn append(&self, at: u64, octets: &[u8]) -> io::Result<()> {
-        self.0.append(at, octets)
-    }
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(at, buffer)
-    }
-    fn size(&self) -> io::Result<u64> {
-        self.0.size()
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.truncate(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.1.pass();
-        self.0.sync()
-    }
-}
-
 #[tokio::test]
 async fn a_lone_commit_takes_one_sync_and_twenty_share_theirs() {
     let gate = Arc::new(Gate::default());
-    let disk = Gated { disk: ModelDisk::default(), gate: gate.clone() };
+    let entered = gate.clone();
+    let disk = Hooked::new(Arc::new(ModelDisk::default()), move || entered.pass());
     let (spool, _) = Spool::on(Arc::new(disk), Options { reserve: 0, ..Options::default() }).unwrap();
     let before = gate.arrivals();
     send(&spool, b"alone\r\n").await.unwrap();
