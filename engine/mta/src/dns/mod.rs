@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use hickory_resolver::config::{ResolveHosts, ResolverConfig, ResolverOpts};
@@ -31,6 +31,8 @@ pub use hosts::Hosts;
 const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(300);
 /// The longest that any answer is believed.
 const MAX_TTL: Duration = Duration::from_secs(3600);
+/// How long is believed that the files are as they were: several questions are asked about each message.
+pub const LOOK: Duration = Duration::from_millis(100);
 /// Answers kept.
 const CACHE_SIZE: u64 = 1024;
 /// The most mail hosts of one domain that are tried (RFC 5321 5.1 asks for at least two).
@@ -111,7 +113,15 @@ pub struct Dns(Arc<Watched>);
 struct Watched {
     /// The tree of its files; None: what it knows does not change.
     root: Option<Root>,
-    known: Mutex<(Stamps, Arc<Known>)>,
+    known: Mutex<Read>,
+}
+
+/// What the files said, and when it was last looked whether they still do.
+#[derive(Debug)]
+struct Read {
+    stamps: Stamps,
+    looked: Instant,
+    known: Arc<Known>,
 }
 
 /// Both files as they were read.
@@ -154,21 +164,25 @@ impl Dns {
     }
 
     fn of(root: Option<Root>, stamps: Stamps, known: Known) -> Self {
-        Self(Arc::new(Watched { root, known: Mutex::new((stamps, Arc::new(known))) }))
+        let read = Read { stamps, looked: Instant::now(), known: Arc::new(known) };
+        Self(Arc::new(Watched { root, known: Mutex::new(read) }))
     }
 
     /// As the files are now; as they were where they cannot be read.
     fn known(&self) -> Arc<Known> {
-        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(root) = &self.0.root {
+        let mut last = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(root) = &self.0.root
+            && last.looked.elapsed() >= LOOK
+        {
+            last.looked = Instant::now();
             let stamps = stamps(root);
-            if stamps != known.0
+            if stamps != last.stamps
                 && let Ok(read) = Known::read(root)
             {
-                *known = (stamps, Arc::new(read));
+                (last.stamps, last.known) = (stamps, Arc::new(read));
             }
         }
-        Arc::clone(&known.1)
+        Arc::clone(&last.known)
     }
 
     /// The mail hosts of a domain, the best first; those of equal preference in an order that `random` decides.

@@ -1,6 +1,6 @@
 //! The resolver against a name server.
 
-use mailstack_mta::dns::Dns;
+use mailstack_mta::dns::{Dns, LOOK};
 use mailstack_mta::host::Root;
 
 use super::names;
@@ -91,6 +91,8 @@ async fn what_the_files_say_now_counts() {
     let write = |name: &str, text: &str| {
         std::fs::write(etc.join("new"), text).unwrap();
         std::fs::rename(etc.join("new"), etc.join(name)).unwrap();
+        // It is not looked at more often than that.
+        std::thread::sleep(LOOK);
     };
     write("resolv.conf", "");
     write("hosts", "192.0.2.1 mail.example\n");
