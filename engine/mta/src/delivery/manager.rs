@@ -159,13 +159,11 @@ impl Context {
             Ok(finished) => finished,
             Err(error) => return !matches!(error, SpoolError::Closed),
         };
-        told.recipients.iter().zip(&endings).for_each(|(due, ending)| self.tell(&told, due, ending));
-        if let Some(id) = finished.notice {
-            self.events.emit(Event::Queued { id, about: Some(told.id), nrcpts: notice_recipients });
-        }
-        if finished.concluded {
-            self.events.emit(Event::Concluded { id: told.id });
-        }
+        let steps = told.recipients.iter().zip(&endings).map(|(due, ending)| self.told(&told, due, ending));
+        let queued =
+            finished.notice.map(|id| Event::Queued { id, about: Some(told.id), nrcpts: notice_recipients });
+        let concluded = finished.concluded.then_some(Event::Concluded { id: told.id });
+        self.events.emit_all(steps.chain(queued).chain(concluded));
         if let Some(order) = order {
             orders::answer(order, &endings);
         }
@@ -267,7 +265,7 @@ impl Context {
         }
     }
 
-    fn tell(&self, told: &Told, due: &Due, ending: &Ending) {
+    fn told(&self, told: &Told, due: &Due, ending: &Ending) -> Event {
         let step = |relay: Option<String>, dsn: &str, text: String| Step {
             id: told.id,
             to: due.recipient.address.clone(),
@@ -278,7 +276,7 @@ impl Context {
             text,
         };
         let of = |cause: &Cause| step(cause.peer().map(relay), &cause.status, cause.to_string());
-        self.events.emit(match ending {
+        match ending {
             Ending::Delivered { mailbox } => {
                 Event::Delivered(step(Some("local".to_owned()), "2.0.0", mailbox.clone()))
             }
@@ -292,7 +290,7 @@ impl Context {
                 Event::Deferred(of(cause))
             }
             Ending::Removed { uid } => Event::Removed(step(None, "5.3.0", format!("by uid {uid}"))),
-        });
+        }
     }
 }
 

@@ -12,16 +12,18 @@ use crate::tls::Channel;
 /// The most characters of one value; what is longer is cut and marked.
 const MAX_VALUE: usize = 512;
 
-/// Returns the line with what the log wants in front of it, or None where nothing is logged.
-pub(super) fn render(log: Log, event: &Event) -> Option<String> {
-    let mut line = match log {
-        Log::Off => return None,
-        Log::Journal => format!("<{}>", priority(event)),
-        Log::Stderr => clock::log_prefix(),
-    };
-    body(&mut line, event).ok()?;
-    line.push('\n');
-    Some(line)
+/// Adds the line with what the log wants in front of it; nothing where nothing is logged.
+pub(super) fn render(log: Log, event: &Event, lines: &mut String) {
+    let begin = lines.len();
+    match log {
+        Log::Off => return,
+        Log::Journal => lines.push_str(&format!("<{}>", priority(event))),
+        Log::Stderr => lines.push_str(&clock::log_prefix()),
+    }
+    match body(lines, event) {
+        Ok(()) => lines.push('\n'),
+        Err(_) => lines.truncate(begin),
+    }
 }
 
 /// Syslog's priority (RFC 5424 6.2.1).

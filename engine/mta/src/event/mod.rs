@@ -284,12 +284,21 @@ impl Events {
     /// Logs the event and tells the subscribers. Never blocks on a subscriber, never fails: a log that cannot be
     /// written stops no mail.
     pub fn emit(&self, event: Event) {
-        self.metrics.count(&event);
-        if let Some(line) = line::render(self.log, &event) {
-            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+        self.emit_all([event]);
+    }
+
+    /// As [`Events::emit`], with one write for all their lines.
+    pub fn emit_all(&self, events: impl IntoIterator<Item = Event>) {
+        let mut lines = String::new();
+        for event in events {
+            self.metrics.count(&event);
+            line::render(self.log, &event, &mut lines);
+            if self.subscribers.receiver_count() > 0 {
+                let _ = self.subscribers.send(event);
+            }
         }
-        if self.subscribers.receiver_count() > 0 {
-            let _ = self.subscribers.send(event);
+        if !lines.is_empty() {
+            let _ = std::io::stderr().lock().write_all(lines.as_bytes());
         }
     }
 

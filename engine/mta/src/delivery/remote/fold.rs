@@ -29,17 +29,23 @@ impl Folder {
 
     /// Where the chunk ends in its last line; None: a line is too long.
     fn pass(&self, chunk: &[u8]) -> Option<usize> {
-        let mut column = self.column;
-        for line in chunk.split_inclusive(|&octet| octet == b'\n') {
-            column += text(line).len();
-            if column > MAX_LINE {
+        let (mut rest, mut column) = (chunk, self.column);
+        loop {
+            // Backwards from where a line would be too long: most are short, and few octets are looked at.
+            let room = MAX_LINE.saturating_sub(column).min(rest.len());
+            if let Some(end) = rest[..room].iter().rposition(|&octet| octet == b'\n') {
+                (rest, column) = (&rest[end + 1..], 0);
+                continue;
+            }
+            let Some(end) = rest.iter().position(|&octet| octet == b'\n') else {
+                let column = column + text(rest).len();
+                return (column <= MAX_LINE).then_some(column);
+            };
+            if column + text(&rest[..=end]).len() > MAX_LINE {
                 return None;
             }
-            if line.ends_with(b"\n") {
-                column = 0;
-            }
+            (rest, column) = (&rest[end + 1..], 0);
         }
-        Some(column)
     }
 
     fn rewrite(&mut self, chunk: &[u8]) -> Vec<u8> {
@@ -88,6 +94,30 @@ mod tests {
         for (message, wanted) in cases {
             for chunk in [1, 7, 998, 999, 1000, 5000] {
                 assert_eq!(fold(message.as_bytes(), chunk), wanted.as_bytes(), "in chunks of {chunk}");
+            }
+        }
+    }
+
+    /// Lines of all lengths around the limit, in chunks that end anywhere: as by looking at each octet.
+    #[test]
+    fn nothing_is_overlooked_by_looking_backwards() {
+        let ends = ["\n", "\r\n"];
+        for before in [0, 1, 500, 997, 998] {
+            for length in [0, 1, 2, 499, 996, 997, 998, 999, 1000] {
+                for (end, next) in ends.iter().flat_map(|end| ends.map(|next| (end, next))) {
+                    let message = format!("{}{end}{}{next}c", "a".repeat(before), "b".repeat(length));
+                    for column in [0, 1, 997, 998] {
+                        let lines = message.split_inclusive('\n').enumerate();
+                        let mut widths = lines
+                            .map(|(n, line)| text(line.as_bytes()).len() + if n == 0 { column } else { 0 });
+                        let wanted = widths.all(|width| width <= MAX_LINE).then_some(1);
+                        assert_eq!(
+                            Folder { column }.pass(message.as_bytes()),
+                            wanted,
+                            "{column} {message:?}"
+                        );
+                    }
+                }
             }
         }
     }
