@@ -17,9 +17,11 @@ pki peer key "/etc/ssl/peer.key"' >/etc/smtpd.tls
 listen on 0.0.0.0 port 25 tls pki peer"
 }
 echo opensmtpd.peer.example >/etc/mailname
-# Its limits are 100 messages and 1,000 recipients in one session.
+# It would end a session at 100 messages, or 1,000 recipients.
 cat >/etc/smtpd.conf <<MAIN
 smtp max-message-size 35M
+smtp limit max-mails 1000000
+smtp limit max-rcpt 10000000
 $listen
 listen on socket
 action hop relay host smtp://$1:$2 helo opensmtpd.peer.example
