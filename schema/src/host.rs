@@ -465,10 +465,30 @@ pub struct Queue {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["5d"]))]
     pub lifetime: Option<String>,
+    /// What sends the mail that waits on a client (nullclient, msp); never two of them. Sendmail: `QUEUE_MODE`, `-q`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["resident"]))]
+    pub flush: Option<Flush>,
+    /// Time between two queue runs of a client. Sendmail: `QUEUE_INTERVAL`, `-q5m`. Unit: s, m, h, d. Not written: as `first_retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["10m"]))]
+    pub flush_interval: Option<String>,
     /// The most connections at once to one destination. Sendmail: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000), extend("examples" = [5]))]
     pub connections_per_destination: Option<u32>,
+}
+
+/// What runs a client's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Flush {
+    /// A timer of systemd.
+    Timer,
+    /// A line in `/etc/cron.d`.
+    Cron,
+    /// A process that stays.
+    Resident,
 }
 
 /// One text or a list of them.

@@ -354,3 +354,32 @@ fn kill_after(host: &Host, file: &Path, lines: usize) -> bool {
     apply.kill().unwrap();
     !apply.wait().unwrap().success() && said == lines
 }
+
+#[test]
+fn the_line_for_cron_comes_and_goes_with_the_declaration() {
+    let host = Host::new();
+    let declare = |flush: &str| {
+        let text = format!(
+            "schema = 1\nrole = \"msp\"\nhostname = \"box.corp.example\"\nmail_host = \"[127.0.0.1]:1\"\n\
+             [queue]\nflush = \"{flush}\"\n"
+        );
+        host.put("etc/mailstack/host.toml", &text);
+    };
+    let crontab = host.path("etc/cron.d/mailstack");
+    declare("cron");
+    host.put("etc/cron.d/mailstack", "* * * * * root true\n");
+    let refused = host.apply().with(7);
+    assert!(refused.err.contains("etc/cron.d/mailstack"), "{}", refused.err);
+    fs::remove_file(&crontab).unwrap();
+    host.apply().with(0);
+    let text = fs::read_to_string(&crontab).unwrap();
+    assert!(text.ends_with("*/5 * * * * mailstack /usr/bin/mailstack sendmail -q\n"), "{text}");
+    assert!(fs::read_link(&crontab).unwrap().ends_with("current/etc/cron.d/mailstack"));
+    let again = host.apply().with(0);
+    assert!(again.err.starts_with("nothing to do"), "{}", again.err);
+    // The one MTA that there is does what the line asks for.
+    host.mailstack(&["sendmail", "-q"]).with(0);
+    declare("resident");
+    host.apply().with(0);
+    assert!(crontab.symlink_metadata().is_err(), "never two at once");
+}

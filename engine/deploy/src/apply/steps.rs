@@ -155,8 +155,11 @@ impl Apply<'_> {
         };
         let is_furnished = || match &target.config.sendmail {
             Some(sendmail) => furnish::is_furnished_sendmail(self.root, store, sendmail, &target.files()),
-            None => Owner::of(self.root)
-                .is_ok_and(|owner| furnish::is_furnished(self.root, &target.config, owner)),
+            None => {
+                links::are_put(self.root, store, &links::of_builtin(&target.files()))
+                    && Owner::of(self.root)
+                        .is_ok_and(|owner| furnish::is_furnished(self.root, &target.config, owner))
+            }
         };
         Ok(store.current().as_ref() == Some(&target.digest)
             && intact().map_err(|cause| ApplyError::new(Step::Plan, cause))?
@@ -170,9 +173,11 @@ impl Apply<'_> {
             None => Vec::new(),
         };
         found.extend(preflight::obstacles(self.root, config, running.and_then(|running| running.pid)));
+        let files = target.files();
+        let read = if config.sendmail.is_some() { files } else { links::of_builtin(&files) };
+        let foreign = links::foreign(self.root, store, &read).into_iter();
+        found.extend(foreign.map(|path| Obstacle::File { path }));
         if config.sendmail.is_some() {
-            let foreign = links::foreign(self.root, store, &target.files()).into_iter();
-            found.extend(foreign.map(|path| Obstacle::File { path }));
             found.extend(self.left_behind(store)?);
         } else if !self.activator.make_users(None)? {
             found.extend(preflight::no_user(self.root));
@@ -197,6 +202,7 @@ impl Apply<'_> {
         self.activator.make_users(Some(generation))?;
         let no_user = |name| Cause::Obstacles(vec![Obstacle::NoUser { name }]);
         let owner = Owner::of(self.root).map_err(no_user)?;
+        links::put(self.root, store, &links::of_builtin(&target.files()))?;
         Ok(furnish::furnish(self.root, config, owner)?)
     }
 

@@ -9,7 +9,7 @@ use mailstack_runtime::Sendmail;
 
 use super::units::{DIRECTORY, HARDENING, timer};
 use super::{Files, Kind, add as add_file};
-use crate::model::Model;
+use crate::model::{FlushBy, Model};
 
 /// Adds the units of the role, and the switches of the packaging.
 pub(super) fn add(model: &Model, sendmail: &Sendmail, files: &mut Files) {
@@ -17,8 +17,11 @@ pub(super) fn add(model: &Model, sendmail: &Sendmail, files: &mut Files) {
     if model.mta().is_some() {
         unit(format!("{DIRECTORY}/mailstack.service"), daemon(sendmail));
     }
-    unit(format!("{DIRECTORY}/mailstack-queue.service"), client_queue(sendmail));
-    unit(format!("{DIRECTORY}/mailstack-queue.timer"), timer(sendmail.queue_interval));
+    let stays = model.flush.by == FlushBy::Resident;
+    unit(format!("{DIRECTORY}/mailstack-queue.service"), client_queue(sendmail, stays));
+    if !stays {
+        unit(format!("{DIRECTORY}/mailstack-queue.timer"), timer(sendmail.queue_interval));
+    }
     unit("etc/tmpfiles.d/mailstack.conf".to_owned(), tmpfiles(sendmail) + &super::units::jail(model));
     if let Some((path, text)) = model.packaging().switches {
         add_file(files, path, Kind::Config, text.to_owned());
@@ -59,9 +62,10 @@ fn daemon(sendmail: &Sendmail) -> String {
     )
 }
 
-/// One run of the submission program's queue, in the foreground, as its owner.
-fn client_queue(sendmail: &Sendmail) -> String {
-    let Sendmail { program, client_user: user, client_queue: queue, run, .. } = sendmail;
+/// One run of the submission program's queue, in the foreground, as its owner; or the runner that stays.
+fn client_queue(sendmail: &Sendmail, stays: bool) -> String {
+    let Sendmail { program, client_user: user, client_queue: queue, run, queue_interval: interval, .. } =
+        sendmail;
     let mut text = format!(
         "[Unit]\n\
          Description=Queue run of Sendmail's submission program\n\
@@ -69,15 +73,21 @@ fn client_queue(sendmail: &Sendmail) -> String {
          Wants=network-online.target\n\
          \n\
          [Service]\n\
-         Type=oneshot\n\
-         ExecStart={} -L sm-msp-queue -Ac -qf\n\
+         Type={}\n\
+         ExecStart={} -L sm-msp-queue -Ac {}\n\
          User={user}\n\
          Group={user}\n\
          CapabilityBoundingSet=\n\
          ProtectHome=yes\n\
          ProtectSystem=strict\n",
+        if stays { "exec" } else { "oneshot" },
         program.display(),
+        // 99.100: a queue runner has no other way to stay in the foreground (op.txt, appendix "debugging").
+        if stays { format!("-q{interval}s -d99.100") } else { "-qf".to_owned() },
     );
+    if stays {
+        text.push_str("StandardOutput=null\nRestart=on-failure\nRestartSec=5s\n");
+    }
     text.push_str(HARDENING);
     let (queue, run) = (queue.display(), run.display());
     let _ = writeln!(
@@ -85,6 +95,9 @@ fn client_queue(sendmail: &Sendmail) -> String {
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n\
          ReadWritePaths={queue} -{run}/msp -/var/lib/sendmail"
     );
+    if stays {
+        text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
+    }
     text
 }
 

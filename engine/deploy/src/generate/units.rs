@@ -5,7 +5,7 @@ use std::fmt::Write;
 use mailstack_runtime::{MailboxFormat, Paths, credential_name};
 
 use super::{Files, Kind, add as add_file};
-use crate::model::{Model, Mta};
+use crate::model::{FlushBy, Model, Mta, schedule};
 
 /// Where units lie.
 pub(super) const DIRECTORY: &str = "etc/systemd/system";
@@ -16,12 +16,37 @@ pub(super) fn add(model: &Model, files: &mut Files) {
     let mut unit = |path: String, text: String| add_file(files, &path, Kind::Unit, text);
     unit(format!("{DIRECTORY}/mailstack.service"), service(model));
     unit(format!("{DIRECTORY}/mailstack.socket"), socket(model));
-    if client {
+    if client && model.flush.by == FlushBy::Timer {
         unit(format!("{DIRECTORY}/mailstack-queue.service"), flush());
-        unit(format!("{DIRECTORY}/mailstack-queue.timer"), timer(model.queue.first_retry));
+        unit(format!("{DIRECTORY}/mailstack-queue.timer"), timer(model.flush_interval()));
     }
+    if let Some(text) = crontab(model) {
+        add_file(files, "etc/cron.d/mailstack", Kind::Config, text);
+    }
+    add_users(model, files);
+}
+
+fn add_users(model: &Model, files: &mut Files) {
+    let mut unit = |path: String, text: String| add_file(files, &path, Kind::Unit, text);
     unit("etc/sysusers.d/mailstack.conf".to_owned(), sysusers().to_owned());
     unit("etc/tmpfiles.d/mailstack.conf".to_owned(), tmpfiles(model));
+}
+
+/// What cron reads. Its request starts the MTA, or asks the one that runs: there are never two.
+fn crontab(model: &Model) -> Option<String> {
+    let fields = schedule(model.flush_interval()).filter(|_| model.flush.by == FlushBy::Cron)?;
+    Some(format!(
+        "# Queue runs of mailstack. Generated from host.toml, which is to be changed instead.\n\
+         SHELL=/bin/sh\n\
+         PATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
+         MAILTO=\"\"\n\
+         {fields} mailstack /usr/bin/mailstack sendmail -q\n"
+    ))
+}
+
+/// Whether the MTA starts with the host.
+fn stays(model: &Model) -> bool {
+    model.mta().is_some() || model.flush.by == FlushBy::Resident
 }
 
 /// The MTA. A client is started by its socket or timer, an MTA with the host.
@@ -36,9 +61,9 @@ fn service(model: &Model) -> String {
          [Service]\n\
          Type=notify\n",
     );
-    text.push_str(match model.mta() {
-        None => "ExecStart=/usr/bin/mailstack run --exit-when-idle\n",
-        Some(_) => "ExecStart=/usr/bin/mailstack run\n",
+    text.push_str(match stays(model) {
+        false => "ExecStart=/usr/bin/mailstack run --exit-when-idle\n",
+        true => "ExecStart=/usr/bin/mailstack run\n",
     });
     text.push_str("Restart=on-failure\nRestartSec=5s\n");
     let programs = model.mta().is_some_and(runs_programs);
@@ -53,7 +78,7 @@ fn service(model: &Model) -> String {
     text.push_str(DAEMON);
     let Paths { spool, drop, .. } = model.runtime_config().paths;
     let _ = writeln!(text, "ReadWritePaths=/run/mailstack {} {}", spool.display(), drop.display());
-    if model.mta().is_some() {
+    if stays(model) {
         text.push_str("\n[Install]\nWantedBy=multi-user.target\n");
     }
     text

@@ -393,6 +393,18 @@ pub enum FaultKind {
         /// What was written.
         text: String,
     },
+    /// A queue run of a host with an MTA of its own.
+    #[error("an MTA with mailboxes runs its queue itself")]
+    FlushOfMta,
+    /// The interval of an MTA that stays.
+    #[error("a resident MTA tries each message when it is due")]
+    ResidentInterval,
+    /// A time that a crontab cannot say.
+    #[error("cron cannot run every {}: it counts whole parts of an hour or of a day", time(*.seconds))]
+    CronInterval {
+        /// What was written, or the first retry.
+        seconds: u64,
+    },
     /// A place that the cf library cannot be at.
     #[error("`{text}` is not an absolute path of letters, digits and `._+-`")]
     CfDir {

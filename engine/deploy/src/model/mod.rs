@@ -32,6 +32,7 @@ use serde::Serialize;
 use sendmail::Packaging;
 
 pub use fault::{FaultKind, ModelFault, time};
+pub(crate) use resolve::schedule;
 
 /// A resolved declaration: defaults filled in, every text parsed, no contradiction left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,12 +46,41 @@ pub struct Model {
     pub(crate) hostname: Option<DomainName>,
     pub(crate) limits: Limits,
     pub(crate) queue: Queue,
+    #[serde(skip_serializing_if = "Flush::is_default")]
+    pub(crate) flush: Flush,
     pub(crate) tls: Tls,
     pub(crate) auth: Option<Auth>,
     pub(crate) role: RoleModel,
     /// No part of what is deployed: another expectation is not another generation.
     #[serde(skip)]
     pub(crate) expectations: Vec<Expectation>,
+}
+
+/// What runs a client's queue, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Flush {
+    pub(crate) by: FlushBy,
+    /// Seconds between two runs; None: as often as the first retry is due.
+    pub(crate) interval: Option<u64>,
+}
+
+/// What runs a client's queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FlushBy {
+    /// A timer of systemd.
+    #[default]
+    Timer,
+    /// cron.
+    Cron,
+    /// A process that stays.
+    Resident,
+}
+
+impl Flush {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Who runs the role.
@@ -198,9 +228,14 @@ impl Model {
         self.cf_dir.clone().unwrap_or_else(|| self.packaging().library.into())
     }
 
+    /// Seconds between two queue runs of a client.
+    pub(crate) fn flush_interval(&self) -> u64 {
+        self.flush.interval.unwrap_or(self.queue.first_retry)
+    }
+
     /// Sendmail as the platform has it.
     pub(crate) fn sendmail(&self) -> Sendmail {
-        sendmail::of(self.platform, self.queue.first_retry)
+        sendmail::of(self.platform, self.flush_interval())
     }
 
     /// What the platform has where.

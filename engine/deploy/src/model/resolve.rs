@@ -7,6 +7,7 @@ mod common;
 mod cross;
 mod engine;
 mod expect;
+mod flush;
 mod local;
 mod restricted;
 mod security;
@@ -23,6 +24,7 @@ use super::defaults::Defaults;
 use super::fault::{FaultKind, ModelFault};
 use super::{MailHosts, Model, Msp, NullClient, Relay, RoleModel, parse};
 use common::Common;
+pub(crate) use flush::schedule;
 use security::mail_hosts;
 
 /// The faults so far.
@@ -60,12 +62,23 @@ pub(super) fn model(host: &Host) -> Result<Model, Vec<ModelFault>> {
         Host::Gateway(host) => gateway(host, &common, &defaults, &mut faults),
     };
     let expectations = expect::resolve(host.common().expect.as_deref().unwrap_or_default(), &mut faults);
+    let flush = flush::resolve(host, &common, &mut faults);
     engine::unhonoured(host, common.engine, &mut faults);
     let Common { platform, cf_dir, engine, hostname, limits, queue } = common;
     match role {
-        Some(role) if faults.0.is_empty() => {
-            Ok(Model { platform, cf_dir, engine, hostname, limits, queue, tls, auth, role, expectations })
-        }
+        Some(role) if faults.0.is_empty() => Ok(Model {
+            platform,
+            cf_dir,
+            engine,
+            hostname,
+            limits,
+            queue,
+            flush,
+            tls,
+            auth,
+            role,
+            expectations,
+        }),
         _ => Err(faults.0),
     }
 }

@@ -10,7 +10,14 @@ use crate::generation::Store;
 use crate::generation::disk::{self, DiskError};
 
 /// Where Sendmail and its packaging's scripts read.
-const DIRECTORIES: [&str; 4] = ["etc/mail", "etc/mail/smrsh", "etc/smrsh", "etc/sysconfig"];
+const DIRECTORIES: [&str; 5] = ["etc/mail", "etc/mail/smrsh", "etc/smrsh", "etc/sysconfig", CRON];
+/// Where cron reads, with either engine.
+const CRON: &str = "etc/cron.d";
+
+/// Those of a generation's files that the host reads where the built-in MTA runs the role.
+pub(crate) fn of_builtin<'f>(files: &[&'f str]) -> Vec<&'f str> {
+    files.iter().filter(|path| path.starts_with("etc/cron.d/")).copied().collect()
+}
 
 /// The places of a generation's files that are read there, below the root.
 fn names(files: &[&str]) -> BTreeSet<String> {
@@ -41,7 +48,6 @@ pub(crate) fn foreign(root: &Path, store: &Store, files: &[&str]) -> Vec<PathBuf
 
 /// Links each file of a generation; until the switch a new link leads nowhere.
 pub(crate) fn put(root: &Path, store: &Store, files: &[&str]) -> Result<(), DiskError> {
-    disk::make_dirs(&root.join(DIRECTORIES[0]))?;
     for name in names(files) {
         let (place, target) = (root.join(&name), target(store, &name));
         place.parent().map_or(Ok(()), disk::make_dirs)?;
@@ -82,7 +88,7 @@ mod tests {
     fn programs_and_switches_are_linked_and_what_is_not_declared_is_foreign() {
         let root = tempfile::tempdir().unwrap();
         let (root, store) = (root.path(), Store::below(root.path()));
-        let files = ["etc/mail/sendmail.cf", "etc/smrsh/ticket", "etc/sysconfig/sendmail", "etc/cron.d/x"];
+        let files = ["etc/mail/sendmail.cf", "etc/smrsh/ticket", "etc/sysconfig/sendmail", "etc/other/x"];
         let generation = store.current_link();
         fs::create_dir_all(generation.join("etc/smrsh")).unwrap();
         symlink("/nowhere/ticket", generation.join("etc/smrsh/ticket")).unwrap();

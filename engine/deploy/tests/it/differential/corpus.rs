@@ -60,6 +60,9 @@ const FORMS: [&str; 16] = [
     "alice%outside.example@corp.example",
 ];
 
+/// Names of aliases that lead to programs and files.
+const ALIASES: [&str; 4] = ["support", "away", "all", "archive"];
+
 /// The corpus for a host of this name.
 pub(super) fn addresses(hostname: &str) -> Vec<String> {
     let short = hostname.split('.').next().unwrap_or_default();
@@ -70,6 +73,7 @@ pub(super) fn addresses(hostname: &str) -> Vec<String> {
             all.push(if place.is_empty() { user.to_owned() } else { format!("{user}@{place}") });
         }
     }
+    all.extend(ALIASES.map(str::to_owned));
     all.extend(FORMS.iter().map(|form| form.replace("HERE", hostname)));
     all
 }
