@@ -69,6 +69,17 @@ pub enum Level {
     Vm,
 }
 
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Static => "static",
+            Self::Netns => "netns",
+            Self::Container => "container",
+            Self::Vm => "vm",
+        })
+    }
+}
+
 /// One network; every host in it reaches every other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Network {
@@ -143,10 +154,129 @@ pub enum Action {
     Down(#[schemars(extend("examples" = ["mailhost"]))] String),
     /// The host comes back as it was on disk, network included, and its MTA is started again.
     Up(#[schemars(extend("examples" = ["mailhost"]))] String),
+    /// Hosts are cut off from all their networks, and run on. Levels: netns, container, vm.
+    Partition(#[schemars(extend("examples" = ["mailhost", ["mailhost", "web01"]]))] OneOrMany),
+    /// Hosts that were cut off are joined to their networks again. Levels: netns, container, vm.
+    Heal(#[schemars(extend("examples" = ["mailhost", ["mailhost", "web01"]]))] OneOrMany),
+    /// The name server of the topology is silent from here on, or answers again. Levels: netns, container, vm.
+    Dns(#[schemars(extend("examples" = ["silent"]))] Dns),
+    /// The host's disk is full from here on. Levels: netns.
+    DiskFull(#[schemars(extend("examples" = ["mailhost"]))] String),
+    /// The host's disk has room again. Levels: netns.
+    DiskFreed(#[schemars(extend("examples" = ["mailhost"]))] String),
+    /// What a host sends arrives later, or not at all. Levels: netns.
+    Delay(#[schemars(extend("examples" = [{"host": "mailhost", "latency": "1s", "loss": 5}]))] Delay),
+    /// A host's clock goes forward. Levels: vm.
+    Clock(#[schemars(extend("examples" = [{"host": "web01", "forward": "5d"}]))] Clock),
+    /// The host loses its power: it is down, and what its disk had not been told to keep is gone. Images of its disk, cut
+    /// at and between flushes, are read. Levels: vm.
+    PowerCut(#[schemars(extend("examples" = ["mailhost"]))] String),
+    /// A new declaration is applied on a host. Levels: netns, container, vm.
+    Apply(
+        #[schemars(extend("examples" = [{"host": "web01", "declaration": {"schema": 1, "role": "nullclient", "mail_host": "mailhost.corp.example"}}]))]
+         Box<Apply>,
+    ),
+    /// A host goes back to its generation before. Levels: netns, container, vm.
+    RollBack(#[schemars(extend("examples" = ["web01"]))] String),
     /// The host's queue is run; a host that is listed twice, twice at the same time.
     Flush(#[schemars(extend("examples" = ["web01", ["web01", "web01"]]))] OneOrMany),
     /// Nothing happens: only the expectations are looked at.
     Look(#[schemars(extend("const" = true), extend("examples" = [true]))] bool),
+}
+
+impl Action {
+    /// The levels that can perform it. The static level follows steps up to the first that needs hosts that run.
+    pub fn levels(&self) -> &'static [Level] {
+        use Level::{Container, Netns, Static, Vm};
+        match self {
+            Self::Send(_) | Self::Down(_) | Self::Up(_) | Self::Flush(_) | Self::Look(_) => {
+                &[Static, Netns, Container, Vm]
+            }
+            Self::Partition(_) | Self::Heal(_) | Self::Dns(_) | Self::Apply(_) | Self::RollBack(_) => {
+                &[Netns, Container, Vm]
+            }
+            Self::DiskFull(_) | Self::DiskFreed(_) | Self::Delay(_) => &[Netns],
+            Self::Clock(_) | Self::PowerCut(_) => &[Vm],
+        }
+    }
+}
+
+impl Topology {
+    /// The levels that it is for: those it names, else all that can perform its events.
+    pub fn levels(&self) -> Vec<Level> {
+        let able = |level: &Level| {
+            *level == Level::Static || self.step.iter().all(|step| step.action.levels().contains(level))
+        };
+        match &self.levels {
+            Some(levels) => levels.clone(),
+            None => {
+                [Level::Static, Level::Netns, Level::Container, Level::Vm].into_iter().filter(able).collect()
+            }
+        }
+    }
+
+    /// The first step that a level which the file names cannot perform: its number from 0, and the level.
+    pub fn beyond(&self) -> Option<(usize, Level)> {
+        let steps = self.step.iter().enumerate();
+        let lacks = |(at, step): (usize, &Step)| {
+            let able = step.action.levels();
+            let named = self.levels.iter().flatten().copied().filter(|level| *level != Level::Static);
+            Some((at, { named }.find(|level| !able.contains(level))?))
+        };
+        steps.filter_map(lacks).next()
+    }
+}
+
+/// What the name server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Dns {
+    /// It takes questions and answers none.
+    Silent,
+    /// It answers.
+    Answers,
+}
+
+/// What happens to all that a host sends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Delay {
+    /// The host.
+    #[schemars(extend("examples" = ["mailhost"]))]
+    pub host: String,
+    /// How much later it arrives. Unit: s, m, h, d. Default: `0s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["1s"]))]
+    pub latency: Option<String>,
+    /// How much of it never arrives, in percent. Default: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100), extend("examples" = [5]))]
+    pub loss: Option<u8>,
+}
+
+/// A clock that goes forward.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Clock {
+    /// The host.
+    #[schemars(extend("examples" = ["web01"]))]
+    pub host: String,
+    /// By how much. Unit: s, m, h, d.
+    #[schemars(regex(pattern = crate::value::DURATION), extend("examples" = ["5d"]))]
+    pub forward: String,
+}
+
+/// A declaration that takes the place of a host's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Apply {
+    /// The host.
+    #[schemars(extend("examples" = ["web01"]))]
+    pub host: String,
+    /// Its new host.toml.
+    #[schemars(extend("examples" = [{"schema": 1, "role": "nullclient", "mail_host": "mailhost.corp.example"}]))]
+    pub declaration: Host,
+    /// Whether it must be refused, with nothing changed. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [true]))]
+    pub refused: Option<bool>,
 }
 
 /// How a message is handed in.

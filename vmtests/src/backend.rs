@@ -25,6 +25,14 @@ pub struct World {
     pub zones: Vec<Zone>,
 }
 
+impl World {
+    /// A host by its short name.
+    pub fn host(&self, name: &str) -> Result<&HostPlan, BackendError> {
+        let unknown = || BackendError::Unknown { kind: "host", name: name.to_owned() };
+        self.hosts.get(name).ok_or_else(unknown)
+    }
+}
+
 /// One host to build.
 #[derive(Clone, Debug)]
 pub struct HostPlan {
@@ -69,6 +77,22 @@ pub enum BackendError {
     /// The name server.
     #[error("the name server did not start")]
     Dns(#[from] DnsError),
+    /// Something that this level has no means for.
+    #[error("the {level} level cannot do this: {event}")]
+    Unable {
+        /// The level.
+        level: &'static str,
+        /// What it cannot do.
+        event: String,
+    },
+    /// What a host answered to a request.
+    #[error("{host}: {reason}")]
+    Host {
+        /// Which.
+        host: String,
+        /// What it said.
+        reason: String,
+    },
     /// A name that the topology does not have.
     #[error("no such {kind}: {name}")]
     Unknown {
@@ -109,6 +133,26 @@ impl BackendError {
     }
 }
 
+/// How long a look may take.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// What happens to hosts and networks, beside hosts that go down and come up.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A host is joined to its networks, or cut off from them.
+    Link(String, bool),
+    /// The name server answers, or is silent.
+    Dns(bool),
+    /// A host's disk is full, or is not.
+    Disk(String, bool),
+    /// A host's clock goes forward.
+    Clock(String, Duration),
+    /// What a host sends is late, and so many percent of it is lost.
+    Delay(String, Duration, f64),
+    /// A host loses its power: what was not flushed is gone.
+    PowerCut(String),
+}
+
 /// A level of proof with its hosts.
 pub trait Backend {
     /// Brings a host up, as it was when it went down; its MTA is not started by this.
@@ -121,6 +165,25 @@ pub trait Backend {
     fn talk(&self, host: &str, script: &Script) -> Result<Transcript, BackendError>;
     /// A file of a host, or None where there is none. Reads what lies on disk, also of a host that is down.
     fn get(&self, host: &str, path: &str) -> Result<Option<Vec<u8>>, BackendError>;
+    /// Writes a file on a running host.
+    fn put(&self, host: &str, path: &str, bytes: &[u8]) -> Result<(), BackendError>;
+    /// A file of a running host as its kernel shows it.
+    fn read(&self, host: &str, path: &str) -> Result<Vec<u8>, BackendError> {
+        let command = vec!["cat".to_owned(), path.to_owned()];
+        let program = Program { user: "root".to_owned(), command, input: Vec::new() };
+        let outputs = self.run(host, std::slice::from_ref(&program), LOOK)?;
+        match outputs.into_iter().next() {
+            Some(output) if output.status.success() => Ok(output.stdout),
+            Some(output) => Err(BackendError::failed(host, &program, &output)),
+            None => Ok(Vec::new()),
+        }
+    }
+    /// Lets something happen to a host or a network.
+    fn perform(&mut self, event: &Event) -> Result<(), BackendError>;
+    /// What was found since the last call by looking at a host's disk behind its back; a failure each.
+    fn findings(&mut self) -> Vec<String> {
+        Vec::new()
+    }
     /// The tree that a host wrote, to keep as evidence.
     fn tree(&self, host: &str) -> Result<PathBuf, BackendError>;
 }

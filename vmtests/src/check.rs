@@ -149,7 +149,7 @@ struct QueueRecipient {
 fn listens(backend: &dyn Backend, expected: &Listens) -> Result<Option<String>, BackendError> {
     let mut found = BTreeSet::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = output(backend, &expected.host, &["cat", table])?;
+        let text = backend.read(&expected.host, table)?;
         found.extend(listeners(&String::from_utf8_lossy(&text)));
     }
     let wanted: BTreeSet<SocketAddr> = expected.tcp.iter().filter_map(|text| text.parse().ok()).collect();

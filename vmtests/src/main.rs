@@ -4,18 +4,22 @@
 //! users and peers do, and links no part of the MTA. The hidden commands are this program in another part: the
 //! first process of a host, a program entering one, the name server, the SMTP client.
 
+mod agent;
 mod backend;
 mod bench;
 mod check;
 mod dns;
+mod evidence;
 mod faults;
 mod mailbox;
 mod netns;
+mod pipes;
 mod plan;
 mod policy;
 mod report;
 mod run;
 mod talk;
+mod vm;
 mod world;
 
 use std::io::{self, Read, Write};
@@ -39,6 +43,10 @@ enum Command {
     /// Run topologies: exit status 0 if every step passed, 1 if one failed or a file is wrong, 7 if this machine
     /// lacks what the level needs.
     Run(world::RunArguments),
+    /// Say of topologies what they show, and at which levels they can run.
+    List(world::ListArguments),
+    /// Bring up the hosts of a topology in network namespaces, and give shells on them.
+    Explore(world::RunArguments),
     /// Measure mailstack beside other MTAs: exit status 0 if every message arrived, 1 if one is missing, 7 if this
     /// machine lacks what it needs.
     Bench(bench::BenchArguments),
@@ -58,12 +66,26 @@ enum Command {
     #[command(hide = true)]
     ServeDns { pid: u32 },
     #[command(hide = true)]
+    ServeZones { file: PathBuf },
+    #[command(hide = true)]
+    Agent,
+    #[command(hide = true)]
+    AgentServe { port: PathBuf },
+    #[command(hide = true)]
     Talk { pid: u32 },
 }
 
 fn main() -> ExitCode {
+    if vm::guest::is_first() {
+        if let Err(error) = vm::guest::first_process() {
+            eprintln!("mailstack-vmtests: {error}");
+        }
+        return ExitCode::FAILURE;
+    }
     let done = match Arguments::parse().command {
         Command::Run(arguments) => world::run(&arguments),
+        Command::List(arguments) => world::list(&arguments),
+        Command::Explore(arguments) => world::explore(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Host => input().and_then(|spec: HostSpec| host::start(&spec)),
         Command::HostFirstProcess { root } => host::first_process(&root),
@@ -72,6 +94,9 @@ fn main() -> ExitCode {
         }
         Command::ServeDns { pid } => serve_dns(pid),
         Command::Talk { pid } => talk_from(pid),
+        Command::ServeZones { file } => serve_zones(&file),
+        Command::Agent => agent::once().map(|()| ExitCode::SUCCESS),
+        Command::AgentServe { port } => agent::serve(&port).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("mailstack-vmtests: {error}");
@@ -82,12 +107,20 @@ fn main() -> ExitCode {
 fn serve_dns(pid: u32) -> io::Result<ExitCode> {
     ns::die_with_parent()?;
     ns::join_network(pid)?;
+    serve(&input()?)
+}
+
+fn serve_zones(file: &std::path::Path) -> io::Result<ExitCode> {
+    serve(&serde_json::from_slice(&std::fs::read(file)?)?)
+}
+
+fn serve(service: &dns::Service) -> io::Result<ExitCode> {
     let ready = || {
         // The runner waits for this line.
         println!("ready");
         let _ = io::stdout().flush();
     };
-    dns::serve(&input()?, ready).map_err(io::Error::other)?;
+    dns::serve(service, ready).map_err(io::Error::other)?;
     Ok(ExitCode::SUCCESS)
 }
 

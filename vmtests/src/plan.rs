@@ -103,10 +103,16 @@ impl Plan {
 
     /// Whether the topology is for this level.
     pub fn is_for(&self, level: Level) -> bool {
-        self.topology.levels.as_ref().is_none_or(|levels| levels.contains(&level))
+        self.topology.levels().contains(&level)
     }
 
     fn check_steps(&self) -> Result<(), PlanError> {
+        if let Some((at, level)) = self.topology.beyond() {
+            return Err(PlanError::Disagree {
+                key: format!("step[{at}]"),
+                reason: format!("the {level} level cannot perform this; take it out of `levels`"),
+            });
+        }
         for (at, step) in self.topology.step.iter().enumerate() {
             let key = format!("step[{at}]");
             let outcomes = step.expect.iter().map(|expect| match &expect.outcome {
@@ -134,9 +140,15 @@ fn acting(action: &Action) -> Vec<&String> {
     match action {
         Action::Send(Send::Sendmail(send)) => vec![&send.message.from],
         Action::Send(Send::Smtp(send)) => vec![&send.message.from],
-        Action::Down(host) | Action::Up(host) => vec![host],
-        Action::Flush(hosts) => texts(hosts).iter().collect(),
-        Action::Look(_) => Vec::new(),
+        Action::Down(host) | Action::Up(host) | Action::RollBack(host) => vec![host],
+        Action::DiskFull(host) | Action::DiskFreed(host) | Action::PowerCut(host) => vec![host],
+        Action::Delay(delay) => vec![&delay.host],
+        Action::Clock(clock) => vec![&clock.host],
+        Action::Apply(apply) => vec![&apply.host],
+        Action::Flush(hosts) | Action::Partition(hosts) | Action::Heal(hosts) => {
+            texts(hosts).iter().collect()
+        }
+        Action::Look(_) | Action::Dns(_) => Vec::new(),
     }
 }
 
@@ -206,6 +218,11 @@ fn with_engine(text: String, engine: Engine) -> (String, Engine) {
         // Above the first table.
         (None, Engine::Sendmail) => (format!("engine = \"sendmail\"\n{text}"), engine),
     }
+}
+
+/// A declaration as text, for a host that this engine runs.
+pub fn declared(host: &Host, engine: Engine) -> Result<String, toml::ser::Error> {
+    toml::to_string(host).map(|text| with_engine(text, engine).0)
 }
 
 fn declaration(name: &str, machine: &Machine, base: &Path) -> Result<Option<String>, PlanError> {

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use mailstack_schema::topology::Level;
 use serde::Deserialize;
 
+use crate::evidence::Evidence;
+use crate::plan::Plan;
 use crate::report::{Report, StepReport, Voice};
 
 /// The one report of `mailstack check --json` on a topology.
@@ -46,7 +49,7 @@ impl Finding {
 }
 
 /// Checks one topology.
-pub fn check(mailstack: &Path, file: &Path, name: &str, voice: Voice) -> io::Result<Report> {
+pub fn check(mailstack: &Path, file: &Path, plan: &Plan, voice: Voice) -> io::Result<Report> {
     let started = Instant::now();
     let output = Command::new(mailstack).args(["check", "--json"]).arg(file).output()?;
     let reports: Vec<Checked> = serde_json::from_slice(&output.stdout).map_err(|error| {
@@ -64,11 +67,20 @@ pub fn check(mailstack: &Path, file: &Path, name: &str, voice: Voice) -> io::Res
         (true, false) => vec![String::from_utf8_lossy(&output.stderr).into_owned()],
         _ => failures,
     };
-    voice.heading(name, None, hosts);
+    voice.heading(&plan.topology.name, None, hosts);
     let seconds = started.elapsed().as_secs_f64();
-    let step = StepReport { name: "the policy of all hosts, and every step".to_owned(), failures, seconds };
+    let all = plan.topology.step.len();
+    let needs_hosts =
+        |step: &mailstack_schema::topology::Step| !step.action.levels().contains(&Level::Static);
+    let name = match plan.topology.step.iter().position(needs_hosts) {
+        Some(at) => {
+            format!("the policy of all hosts, and {at} of {all} steps: the next needs hosts that run")
+        }
+        None => "the policy of all hosts, and every step".to_owned(),
+    };
+    let step = StepReport { name, failures, seconds, evidence: Evidence::default() };
     voice.step(&step);
-    Ok(Report { topology: name.to_owned(), level: "static".to_owned(), steps: vec![step], seconds })
+    Ok(Report { steps: vec![step], seconds, ..Report::of(plan, "static") })
 }
 
 /// How a run ends: 0 only where everything passed.

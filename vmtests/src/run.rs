@@ -7,71 +7,88 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use mailstack_schema::host::Engine;
-use mailstack_schema::topology::{Action, BySendmail, BySmtp, Expect, Message, Outcome, Send, Step};
+use mailstack_schema::topology::{
+    Action, Apply, BySendmail, BySmtp, Dns, Expect, Message, Outcome, Send, Step,
+};
+use mailstack_schema::value;
 
-use crate::backend::{Backend, BackendError, Program};
+use crate::backend::{Backend, BackendError, Event, Program};
 use crate::check::{self, TOKEN_FIELD};
-use crate::plan::{Plan, texts};
+use crate::evidence::{self, Evidence, Logs};
+use crate::plan::{self, Plan, texts};
 use crate::report::{Report, StepReport, Voice};
-use crate::talk::{Script, Transcript};
+use crate::talk::{Exchange, Script, Transcript};
 
 /// How long `mailstack apply` may take on a host, its proof included.
 const APPLY: Duration = Duration::from_secs(60);
 /// How long any other program may take.
 const PROGRAM: Duration = Duration::from_secs(150);
-/// The log of a host's MTA.
-const LOG: &str = "/var/log/mailstack.log";
-/// The log of a host's Sendmail.
-const SENDMAIL_LOG: &str = "/var/log/mail.log";
-/// Lines of each log that a failed step shows.
-const LAST_LINES: usize = 5;
+/// Lines of all logs together that a failed step shows; its evidence has them all.
+const LAST_LINES: usize = 20;
 /// The place of a host's declaration.
 const DECLARATION: &str = "/etc/mailstack/host.toml";
 
 /// Brings up all hosts and runs all steps; after the first step that fails the rest would mislead and is left out.
-pub fn run(plan: &Plan, backend: &mut dyn Backend, level: &str, voice: Voice) -> Report {
+/// `detailed`: the rules are asked for at every step, not only where one fails.
+pub fn run(plan: &Plan, backend: &mut dyn Backend, level: &str, voice: Voice, detailed: bool) -> Report {
     let started = Instant::now();
     voice.heading(&plan.topology.name, plan.topology.description.as_deref(), plan.world.hosts.len());
-    let mut steps = vec![timed(voice, "hosts up, declarations applied", || start_all(plan, backend))];
+    let mut report = Report::of(plan, level);
+    let mut logs = Logs::default();
+    let up = timed(voice, "hosts up, declarations applied", || start_all(plan, backend, voice).map(done));
+    report.steps.push(up);
+    // What was written before the first step belongs to none.
+    let _ = logs.fresh(plan, backend);
     for (at, step) in plan.topology.step.iter().enumerate() {
-        if steps.iter().any(|done| !done.failures.is_empty()) {
+        if report.counts().1 > 0 {
             break;
         }
         let name = step.name.clone().unwrap_or_else(|| format!("step {}", at + 1));
-        steps.push(timed(voice, &name, || Runner { plan, backend: &mut *backend, at }.step(step)));
+        let done = timed(voice, &name, || {
+            Runner { plan, backend: &mut *backend, at, dialogue: Vec::new() }.whole(step, &mut logs, detailed)
+        });
+        report.steps.push(done);
     }
-    if steps.iter().all(|done| done.failures.is_empty()) {
-        steps.push(timed(voice, "nothing arrived twice since", || recount(plan, backend)));
+    if report.counts().1 == 0 {
+        report.steps.push(timed(voice, "nothing arrived twice since", || recount(plan, backend).map(done)));
     }
-    Report {
-        topology: plan.topology.name.clone(),
-        level: level.to_owned(),
-        steps,
-        seconds: started.elapsed().as_secs_f64(),
-    }
+    report.seconds = started.elapsed().as_secs_f64();
+    report
 }
 
-fn timed(voice: Voice, name: &str, step: impl FnOnce() -> Result<Vec<String>, BackendError>) -> StepReport {
+fn done(failures: Vec<String>) -> (Vec<String>, Evidence) {
+    (failures, Evidence::default())
+}
+
+fn timed(
+    voice: Voice,
+    name: &str,
+    step: impl FnOnce() -> Result<(Vec<String>, Evidence), BackendError>,
+) -> StepReport {
     voice.under_way(name);
     let started = Instant::now();
-    let failures = step().unwrap_or_else(|error| vec![words(&error)]);
-    let done = StepReport { name: name.to_owned(), failures, seconds: started.elapsed().as_secs_f64() };
+    let (failures, evidence) = step().unwrap_or_else(|error| done(vec![words(&error)]));
+    let seconds = started.elapsed().as_secs_f64();
+    let done = StepReport { name: name.to_owned(), failures, seconds, evidence };
     voice.step(&done);
     done
 }
 
 /// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
+pub fn words(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn start_all(plan: &Plan, backend: &mut dyn Backend) -> Result<Vec<String>, BackendError> {
+/// Brings up all hosts, and applies their declarations.
+pub fn start_all(plan: &Plan, backend: &mut dyn Backend, voice: Voice) -> Result<Vec<String>, BackendError> {
     for host in plan.world.hosts.keys() {
+        voice.under_way(&format!("{host} comes up"));
         backend.up(host)?;
     }
     for (host, machine) in &plan.world.hosts {
         if machine.declaration.is_some() {
+            voice.under_way(&format!("{host}: mailstack apply"));
             apply(backend, host)?;
         }
     }
@@ -97,21 +114,6 @@ fn run_one(
 ) -> Result<Output, BackendError> {
     let mut outputs = backend.run(host, std::slice::from_ref(program), deadline)?;
     Ok(outputs.remove(0))
-}
-
-/// The last lines of every host's log: what became of a message that is not where it must be.
-fn last_words(plan: &Plan, backend: &dyn Backend) -> Result<Vec<String>, BackendError> {
-    let mut words = Vec::new();
-    for host in plan.world.hosts.keys() {
-        for log in [LOG, SENDMAIL_LOG] {
-            let log = backend.get(host, log)?.unwrap_or_default();
-            let log = String::from_utf8_lossy(&log).into_owned();
-            let lines: Vec<&str> = log.lines().collect();
-            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-            words.extend(last.iter().map(|line| format!("{host}: {line}")));
-        }
-    }
-    Ok(words)
 }
 
 /// The mark of a step's messages: of this step where it sends, else of the last one that did.
@@ -147,9 +149,36 @@ struct Runner<'r> {
     plan: &'r Plan,
     backend: &'r mut dyn Backend,
     at: usize,
+    dialogue: Vec<Exchange>,
 }
 
 impl Runner<'_> {
+    /// The step with all that it left behind.
+    fn whole(
+        &mut self,
+        step: &Step,
+        logs: &mut Logs,
+        detailed: bool,
+    ) -> Result<(Vec<String>, Evidence), BackendError> {
+        let mut failures = self.step(step).unwrap_or_else(|error| vec![words(&error)]);
+        let failed = !failures.is_empty();
+        let trail = logs.fresh(self.plan, self.backend)?;
+        if failed {
+            let last = trail.iter().skip(trail.len().saturating_sub(LAST_LINES));
+            failures.extend(last.map(|line| format!("{}: {}", line.host, line.text)));
+        }
+        let rules =
+            if failed || detailed { evidence::rules(self.plan, self.backend, step) } else { Vec::new() };
+        let evidence = Evidence {
+            action: evidence::action(step),
+            dialogue: std::mem::take(&mut self.dialogue),
+            trail,
+            rules,
+            expected: evidence::expected(step),
+        };
+        Ok((failures, evidence))
+    }
+
     fn step(&mut self, step: &Step) -> Result<Vec<String>, BackendError> {
         let mut failures: Vec<String> = self.act(&step.action)?.into_iter().collect();
         let token = token(self.plan, self.at);
@@ -157,9 +186,6 @@ impl Runner<'_> {
             if failures.is_empty() {
                 failures.extend(self.expectation(expect, &token)?);
             }
-        }
-        if !failures.is_empty() {
-            failures.extend(last_words(self.plan, self.backend)?);
         }
         Ok(failures)
     }
@@ -186,7 +212,42 @@ impl Runner<'_> {
             Action::Up(host) => self.come_up(host).map(|()| None),
             Action::Flush(hosts) => self.flush(texts(hosts)),
             Action::Look(_) => Ok(None),
+            event => self.event(event),
         }
+    }
+
+    /// What happens to hosts and networks. What was found on a disk behind its host's back is a failure.
+    fn event(&mut self, action: &Action) -> Result<Option<String>, BackendError> {
+        for event in events(action) {
+            self.backend.perform(&event)?;
+        }
+        let found = self.backend.findings();
+        match action {
+            Action::Apply(apply) => self.apply_anew(apply),
+            Action::RollBack(host) => {
+                let program = root_program(&["mailstack", "rollback"]);
+                let output = run_one(self.backend, host, &program, APPLY)?;
+                let failed = || BackendError::failed(host, &program, &output).to_string();
+                Ok((!output.status.success()).then(failed))
+            }
+            _ => Ok((!found.is_empty()).then(|| found.join("\n"))),
+        }
+    }
+
+    fn apply_anew(&self, change: &Apply) -> Result<Option<String>, BackendError> {
+        let host = &change.host;
+        let text = plan::declared(&change.declaration, engine(self.plan, host)).map_err(|reason| {
+            BackendError::Host { host: host.clone(), reason: format!("the declaration: {reason}") }
+        })?;
+        self.backend.put(host, DECLARATION, text.as_bytes())?;
+        let program = root_program(&["mailstack", "apply", DECLARATION]);
+        let output = run_one(self.backend, host, &program, APPLY)?;
+        let failed = BackendError::failed(host, &program, &output);
+        Ok(match (output.status.success(), change.refused.unwrap_or(false)) {
+            (true, true) => Some("expected it to be refused".to_owned()),
+            (false, false) => Some(failed.to_string()),
+            _ => None,
+        })
     }
 
     fn come_up(&mut self, host: &str) -> Result<(), BackendError> {
@@ -212,7 +273,7 @@ impl Runner<'_> {
         Ok((!as_expected).then(|| format!("expected exit status {expected}: {failed}")))
     }
 
-    fn by_smtp(&self, send: &BySmtp) -> Result<Option<String>, BackendError> {
+    fn by_smtp(&mut self, send: &BySmtp) -> Result<Option<String>, BackendError> {
         let host = &send.message.from;
         let server = send.server.parse().map_err(|_| BackendError::Unknown {
             kind: "server (write address:port)",
@@ -227,6 +288,7 @@ impl Runner<'_> {
             message: self.text(&send.message),
         };
         let transcript = self.backend.talk(host, &script)?;
+        self.dialogue.clone_from(&transcript.exchanges);
         Ok(judge(send, &transcript).map(|wrong| format!("{wrong}\n{}", shown(&transcript))))
     }
 
@@ -254,6 +316,29 @@ impl Runner<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+/// What a level must do of a step.
+fn events(action: &Action) -> Vec<Event> {
+    let time = |text: &Option<String>| {
+        text.as_deref().and_then(|text| value::duration(text).ok()).unwrap_or_default()
+    };
+    match action {
+        Action::Partition(hosts) => {
+            texts(hosts).iter().map(|host| Event::Link(host.clone(), false)).collect()
+        }
+        Action::Heal(hosts) => texts(hosts).iter().map(|host| Event::Link(host.clone(), true)).collect(),
+        Action::Dns(state) => vec![Event::Dns(*state == Dns::Answers)],
+        Action::DiskFull(host) => vec![Event::Disk(host.clone(), true)],
+        Action::DiskFreed(host) => vec![Event::Disk(host.clone(), false)],
+        Action::Delay(delay) => {
+            let loss = f64::from(delay.loss.unwrap_or_default());
+            vec![Event::Delay(delay.host.clone(), time(&delay.latency), loss)]
+        }
+        Action::Clock(clock) => vec![Event::Clock(clock.host.clone(), time(&Some(clock.forward.clone())))],
+        Action::PowerCut(host) => vec![Event::PowerCut(host.clone())],
+        _ => Vec::new(),
     }
 }
 

@@ -8,15 +8,16 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use mailstack_schema::host::Engine;
-use mailstack_schema::topology::Level;
+use mailstack_schema::topology::{Level, Topology};
 
 use crate::backend::{Backend, BackendError};
 use crate::faults;
 use crate::netns::{Netns, namespaces as ns};
 use crate::plan::{Engines, Plan, PlanError};
 use crate::policy;
-use crate::report::{Report, Voice};
+use crate::report::{Report, Voice, html, junit};
 use crate::run;
+use crate::vm::{Parts, Vm};
 
 /// Marks the process that runs inside the world of its own.
 const INSIDE: &str = "MAILSTACK_VMTESTS_INSIDE";
@@ -51,9 +52,24 @@ pub struct RunArguments {
     /// Keep what the hosts wrote below this directory, one directory per topology; a failed one is kept in any case.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// What vmtests/roots/vm.sh made. Default: private-roots/vm in cargo's target directory.
+    #[arg(long, value_name = "DIR")]
+    vm_root: Option<PathBuf>,
+    /// Virtual machines run on this machine's processor.
+    #[arg(long)]
+    kvm: bool,
+    /// What decides which of the last writes before a power cut reached the disk.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
     /// Print the results as JSON on standard output instead of a line per step.
     #[arg(long)]
     json: bool,
+    /// Write the results as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write the results as one page: the topology drawn, and per step the way of its message.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,6 +78,18 @@ enum LevelArgument {
     Static,
     /// Network namespaces of this machine; needs root.
     Netns,
+    /// Virtual machines under QEMU; needs what vmtests/roots/vm.sh makes, and static binaries.
+    Vm,
+}
+
+impl From<LevelArgument> for Level {
+    fn from(level: LevelArgument) -> Self {
+        match level {
+            LevelArgument::Static => Self::Static,
+            LevelArgument::Netns => Self::Netns,
+            LevelArgument::Vm => Self::Vm,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,15 +116,10 @@ impl From<EngineArgument> for Engine {
 
 /// Runs them.
 pub fn run(arguments: &RunArguments) -> io::Result<ExitCode> {
-    let named = arguments.engine_of.iter().map(|(host, engine)| (host.clone(), (*engine).into()));
-    let engines = Engines { others: arguments.engine.into(), named: named.collect() };
-    let mut plans = Vec::new();
-    for file in &arguments.files {
-        match Plan::read(file, &engines) {
-            Ok(plan) => plans.push((file.as_path(), plan)),
-            Err(error) => return Ok(refuse(file, &error)),
-        }
-    }
+    let mut plans = match read(arguments) {
+        Ok(plans) => plans,
+        Err(refused) => return Ok(refused),
+    };
     plans.retain(|(_, plan)| arguments.only.as_ref().is_none_or(|name| *name == plan.topology.name));
     if plans.is_empty() {
         eprintln!("mailstack-vmtests: no topology of that name in these files");
@@ -105,14 +128,97 @@ pub fn run(arguments: &RunArguments) -> io::Result<ExitCode> {
     if arguments.level == LevelArgument::Static {
         return by_policy(arguments, &plans);
     }
+    let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
+    if arguments.level != LevelArgument::Netns {
+        return run_all(arguments, &plans);
+    }
+    match world()? {
+        Some(done) => Ok(done),
+        None => run_all(arguments, &plans),
+    }
+}
+
+/// Brings up the hosts of the first topology and gives shells on them until standard input ends.
+pub fn explore(arguments: &RunArguments) -> io::Result<ExitCode> {
+    let plan = match read(arguments) {
+        Ok(mut plans) => plans.remove(0).1,
+        Err(refused) => return Ok(refused),
+    };
+    if let Some(done) = world()? {
+        return Ok(done);
+    }
+    let voice = Voice { aside: true };
+    let all_up = || {
+        let place = place()?;
+        let mut netns = build(arguments, &plan, place.path())?;
+        run::start_all(&plan, &mut netns, voice)?;
+        Ok((place, netns))
+    };
+    let (_place, netns) = all_up().map_err(|error: BackendError| io::Error::other(run::words(&error)))?;
+    let hosts: Vec<&str> = plan.world.hosts.keys().map(String::as_str).collect();
+    voice.say(&format!("{}: all hosts are up; everything ends with this program", plan.topology.name));
+    loop {
+        eprint!("a shell on which host ({}; end of input ends all)? ", hosts.join(", "));
+        let mut name = String::new();
+        if io::stdin().read_line(&mut name)? == 0 {
+            eprintln!();
+            return netns.close().map(|()| ExitCode::SUCCESS).map_err(io::Error::other);
+        }
+        match name.trim() {
+            "" => {}
+            name => {
+                if let Err(error) = netns.shell(name) {
+                    eprintln!("{error}");
+                }
+            }
+        }
+    }
+}
+
+/// Says of each topology what it is, and at which levels it can run.
+pub fn list(arguments: &ListArguments) -> io::Result<ExitCode> {
+    let engines = Engines { others: Engine::Builtin, named: Default::default() };
+    for file in &arguments.files {
+        let plan = match Plan::read(file, &engines) {
+            Ok(plan) => plan,
+            Err(error) => return Ok(refuse(file, &error)),
+        };
+        let all = [Level::Static, Level::Netns, Level::Container, Level::Vm];
+        let levels: Vec<String> =
+            all.into_iter().filter(|level| plan.is_for(*level)).map(|level| level.to_string()).collect();
+        let Topology { name, description, host, step, .. } = &plan.topology;
+        let description = description.as_deref().unwrap_or_default();
+        let (hosts, steps) = (host.len(), step.len());
+        println!("{name}: {description}\n  {hosts} hosts, {steps} steps; {}", levels.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What to list.
+#[derive(Args)]
+pub struct ListArguments {
+    /// Topology files.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// All plans with their files, or the end of the program where a file is wrong.
+fn read(arguments: &RunArguments) -> Result<Vec<(&Path, Plan)>, ExitCode> {
+    let named = arguments.engine_of.iter().map(|(host, engine)| (host.clone(), (*engine).into()));
+    let engines = Engines { others: arguments.engine.into(), named: named.collect() };
+    let one = |file: &'_ PathBuf| Plan::read(file, &engines).map_err(|error| refuse(file, &error));
+    arguments.files.iter().map(|file| Ok((file.as_path(), one(file)?))).collect()
+}
+
+/// Enters a world of this program's own, and returns None there; outside, how it ended.
+fn world() -> io::Result<Option<ExitCode>> {
     if std::env::var_os(INSIDE).is_none() {
-        return enter_world();
+        return enter_world().map(Some);
     }
     ns::die_with_parent()?;
     ns::make_mounts_private()?;
     ns::mount_type("proc", Path::new("/proc"), None)?;
-    let plans: Vec<Plan> = plans.into_iter().map(|(_, plan)| plan).collect();
-    run_all(arguments, &plans)
+    Ok(None)
 }
 
 fn by_policy(arguments: &RunArguments, plans: &[(&Path, Plan)]) -> io::Result<ExitCode> {
@@ -124,16 +230,36 @@ fn by_policy(arguments: &RunArguments, plans: &[(&Path, Plan)]) -> io::Result<Ex
     for (file, plan) in plans {
         let name = &plan.topology.name;
         if plan.is_for(Level::Static) {
-            reports.push(policy::check(&mailstack, file, name, voice)?);
+            reports.push(policy::check(&mailstack, file, plan, voice)?);
         } else {
             voice.say(&format!("{name}: not for the static level; left out as the file says"));
         }
     }
-    voice.sum(&reports, started.elapsed());
+    conclude(arguments, &reports, voice, started)
+}
+
+/// Says the sum, and writes the results wherever they are wanted.
+fn conclude(
+    arguments: &RunArguments,
+    reports: &[Report],
+    voice: Voice,
+    started: Instant,
+) -> io::Result<ExitCode> {
+    voice.sum(reports, started.elapsed());
     if arguments.json {
-        serde_json::to_writer_pretty(io::stdout(), &reports)?;
+        serde_json::to_writer_pretty(io::stdout(), reports)?;
     }
-    Ok(policy::exit(&reports))
+    let written = |file: &Path, text: String| {
+        fs::write(file, text)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
+    };
+    if let Some(file) = &arguments.junit {
+        written(file, junit::document(reports))?;
+    }
+    if let Some(file) = &arguments.html {
+        written(file, html::document(reports))?;
+    }
+    Ok(policy::exit(reports))
 }
 
 fn refuse(file: &Path, error: &PlanError) -> ExitCode {
@@ -160,50 +286,119 @@ fn run_all(arguments: &RunArguments, plans: &[Plan]) -> io::Result<ExitCode> {
     let voice = Voice { aside: arguments.json };
     let mut reports = Vec::new();
     for plan in plans {
-        if !plan.is_for(Level::Netns) {
-            voice.say(&format!("{}: not for the netns level; left out as the file says", plan.topology.name));
+        let level = Level::from(arguments.level);
+        if !plan.is_for(level) {
+            voice.say(&format!(
+                "{}: not for the {level} level; left out as the file says",
+                plan.topology.name
+            ));
             continue;
         }
         match run_one(arguments, plan, voice) {
             Ok(report) => reports.push(report),
             Err(error) => {
-                eprintln!("mailstack-vmtests: {}: {error}", plan.topology.name);
+                eprintln!("mailstack-vmtests: {}: {}", plan.topology.name, run::words(&error));
                 return Ok(ExitCode::from(MISSING));
             }
         }
     }
-    voice.sum(&reports, started.elapsed());
-    if arguments.json {
-        serde_json::to_writer_pretty(io::stdout(), &reports)?;
-    }
-    Ok(policy::exit(&reports))
+    conclude(arguments, &reports, voice, started)
 }
 
 fn run_one(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report, BackendError> {
-    let place = tempfile::Builder::new().prefix("mailstack-vmtests-").tempdir();
-    let place = place.map_err(BackendError::io("make a directory for the hosts"))?;
-    // What hosts write stays in memory, and in this mount namespace.
-    ns::mount_type("tmpfs", place.path(), Some("mode=0755")).map_err(BackendError::io("mount a tmpfs"))?;
-    let mailstack = match &arguments.mailstack {
-        Some(path) => path.clone(),
-        None => beside_this_program()?,
-    };
-    let sendmail = sendmail_root(arguments, plan)?;
-    let mut netns = Netns::build(plan.world.clone(), place.path(), &mailstack, sendmail)?;
-    let report = run::run(plan, &mut netns, "netns", voice);
-    let failed = report.counts().1 > 0;
-    let keep =
-        arguments.keep.clone().or_else(|| failed.then(|| std::env::temp_dir().join("mailstack-evidence")));
-    if let Some(dir) = keep {
-        let dir = dir.join(&plan.topology.name);
-        keep_trees(plan, &netns, &dir)
-            .map_err(BackendError::io(format!("keep evidence in {}", dir.display())))?;
-        voice.say(&format!("  what the hosts wrote: {}", dir.display()));
+    match arguments.level {
+        LevelArgument::Vm => return run_in_machines(arguments, plan, voice),
+        LevelArgument::Static | LevelArgument::Netns => {}
     }
+    let place = place()?;
+    let mut netns = build(arguments, plan, place.path())?;
+    let report = run::run(plan, &mut netns, "netns", voice, arguments.html.is_some());
+    keep(arguments, plan, &netns, &report, voice)?;
     netns.close()?;
     // The mount ends with this process in any case.
     let _ = nix::mount::umount2(place.path(), nix::mount::MntFlags::MNT_DETACH);
     Ok(report)
+}
+
+fn run_in_machines(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report, BackendError> {
+    if plan.world.hosts.values().any(|host| host.engine != Engine::Builtin) {
+        return Err(BackendError::Missing(
+            "the vm level has no Sendmail: its guests have no C library".to_owned(),
+        ));
+    }
+    let place = tempfile::Builder::new().prefix("mailstack-vmtests-").tempdir();
+    let place = place.map_err(BackendError::io("make a directory for the machines"))?;
+    let parts = parts(arguments)?;
+    let mut vm = Vm::build(plan.world.clone(), place.path(), parts)?;
+    let mut report = run::run(plan, &mut vm, "vm", voice, arguments.html.is_some());
+    report.seed = Some(arguments.seed);
+    keep(arguments, plan, &vm, &report, voice)?;
+    Ok(report)
+}
+
+/// What machines are made of; all of it must be there.
+fn parts(arguments: &RunArguments) -> Result<Parts, BackendError> {
+    let this = std::env::current_exe().map_err(BackendError::io("find this program"))?;
+    let mailstack = arguments.mailstack.clone().map_or_else(beside_this_program, Ok)?;
+    for program in [&this, &mailstack] {
+        if !is_static(program).map_err(BackendError::io(format!("read {}", program.display())))? {
+            return Err(BackendError::Missing(format!(
+                "{} needs libraries that a guest does not have: build both with RUSTFLAGS=\"-C \
+                 target-feature=+crt-static\" cargo build --release --target x86_64-unknown-linux-gnu",
+                program.display()
+            )));
+        }
+    }
+    let roots = || this.with_file_name("../../private-roots/vm");
+    let root = arguments.vm_root.clone().unwrap_or_else(roots);
+    if !root.join(".complete").exists() {
+        let root = root.display();
+        return Err(BackendError::Missing(format!("no QEMU in {root}: sh vmtests/roots/vm.sh {root}")));
+    }
+    Ok(Parts { root, program: this, mailstack, kvm: arguments.kvm, seed: arguments.seed })
+}
+
+/// Whether a program needs no loader: an ELF file without a program header of type PT_INTERP (3).
+fn is_static(program: &Path) -> io::Result<bool> {
+    let bytes = fs::read(program)?;
+    let number = |at: usize, size: usize| {
+        let octets = bytes.get(at..at + size).unwrap_or_default();
+        octets.iter().rev().fold(0_usize, |sum, octet| sum << 8 | usize::from(*octet))
+    };
+    // ELF-64: where the program headers stand, their size and their number.
+    let (table, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    Ok((0..count).all(|index| number(table + index * size, 4) != 3))
+}
+
+/// Where hosts write: in memory, and in this mount namespace.
+fn place() -> Result<tempfile::TempDir, BackendError> {
+    let place = tempfile::Builder::new().prefix("mailstack-vmtests-").tempdir();
+    let place = place.map_err(BackendError::io("make a directory for the hosts"))?;
+    ns::mount_type("tmpfs", place.path(), Some("mode=0755")).map_err(BackendError::io("mount a tmpfs"))?;
+    Ok(place)
+}
+
+fn build(arguments: &RunArguments, plan: &Plan, place: &Path) -> Result<Netns, BackendError> {
+    let mailstack = arguments.mailstack.clone().map_or_else(beside_this_program, Ok)?;
+    Netns::build(plan.world.clone(), place, &mailstack, sendmail_root(arguments, plan)?)
+}
+
+/// Keeps what the hosts wrote, where it is wanted or the topology failed.
+fn keep(
+    arguments: &RunArguments,
+    plan: &Plan,
+    backend: &dyn Backend,
+    report: &Report,
+    voice: Voice,
+) -> Result<(), BackendError> {
+    let failed = report.counts().1 > 0;
+    let evidence = || failed.then(|| std::env::temp_dir().join("mailstack-evidence"));
+    let Some(dir) = arguments.keep.clone().or_else(evidence) else { return Ok(()) };
+    let dir = dir.join(&plan.topology.name);
+    keep_trees(plan, backend, &dir)
+        .map_err(BackendError::io(format!("keep evidence in {}", dir.display())))?;
+    voice.say(&format!("  what the hosts wrote: {}", dir.display()));
+    Ok(())
 }
 
 /// The private root, where a host needs one.

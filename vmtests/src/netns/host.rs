@@ -4,6 +4,7 @@
 //! below an upper layer that keeps what the host writes, so that a host that went down comes up as it was. What
 //! is this machine's own (its MTA, accounts, addresses) is covered before anything runs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::namespaces as ns;
 use super::sendmail;
+use crate::backend::{BackendError, HostPlan, World};
 
 /// Everything that a host's first process must know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +32,8 @@ pub struct HostSpec {
     pub files: Vec<(PathBuf, String)>,
     /// Accounts, `root` and the system's beside.
     pub users: Vec<User>,
+    /// Whether its file tree is this machine's, so that what is this machine's own must be covered.
+    pub laid_over: bool,
     /// A private root with Sendmail in it, where the host has it.
     pub sendmail: Option<PathBuf>,
 }
@@ -43,6 +47,51 @@ pub struct User {
     pub id: u32,
     /// The home directory.
     pub home: PathBuf,
+}
+
+/// The first user id of a topology's users.
+const FIRST_USER: u32 = 1000;
+
+impl HostSpec {
+    /// What a host has at every level: names, addresses, name servers, its declaration, its users.
+    pub fn of(world: &World, name: &str, plan: &HostPlan) -> Self {
+        let short = plan.fqdn.split('.').next().unwrap_or(name);
+        let own = plan.addresses.iter().map(|(_, address)| format!("{address} {} {short}\n", plan.fqdn));
+        let hosts = format!("127.0.0.1 localhost\n::1 localhost\n{}", own.collect::<String>());
+        let here: BTreeSet<&String> = plan.addresses.iter().map(|(network, _)| network).collect();
+        let servers = here.into_iter().filter_map(|network| world.networks.get(network));
+        let servers: String =
+            servers.map(|&(first, _)| format!("nameserver {}\n", super::name_server(first))).collect();
+        let resolv = format!("{servers}options timeout:2 attempts:2\n");
+        let mut files = vec![("/etc/hosts".into(), hosts), ("/etc/resolv.conf".into(), resolv)];
+        files.extend(plan.declaration.clone().map(|text| (PathBuf::from("/etc/mailstack/host.toml"), text)));
+        Self {
+            name: plan.fqdn.clone(),
+            dir: PathBuf::new(),
+            common: PathBuf::new(),
+            files,
+            users: accounts(&plan.users),
+            laid_over: false,
+            sendmail: None,
+        }
+    }
+}
+
+impl User {
+    /// A user of a host by name; `root` is on every host.
+    pub fn of(world: &World, host: &str, name: &str) -> Result<Self, BackendError> {
+        if name == "root" {
+            return Ok(Self { name: name.to_owned(), id: 0, home: "/root".into() });
+        }
+        let found = accounts(&world.host(host)?.users).into_iter().find(|user| user.name == name);
+        found.ok_or_else(|| BackendError::Unknown { kind: "user", name: format!("{name} on {host}") })
+    }
+}
+
+fn accounts(names: &[String]) -> Vec<User> {
+    let user =
+        |(name, id): (&String, u32)| User { name: name.clone(), id, home: Path::new("/home").join(name) };
+    names.iter().zip(FIRST_USER..).map(user).collect()
 }
 
 /// What of this machine a host must not see: another MTA, its tables, queues and mailboxes.
@@ -132,8 +181,9 @@ fn lay_out(spec: &HostSpec) -> io::Result<PathBuf> {
     Ok(root)
 }
 
-fn furnish(spec: &HostSpec, root: &Path) -> io::Result<()> {
-    for covered in COVERED {
+/// Makes accounts, files and directories as after an installation, and removes what is this machine's own.
+pub fn furnish(spec: &HostSpec, root: &Path) -> io::Result<()> {
+    for covered in COVERED.iter().filter(|_| spec.laid_over) {
         remove(&below(root, Path::new(covered)))?;
     }
     let mail = root.join("var/mail");
@@ -162,7 +212,11 @@ fn remove(path: &Path) -> io::Result<()> {
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
-    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    removed.or_else(|error| match error.kind() {
+        // One that is mounted, as in a container, is written in place.
+        io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy => Ok(()),
+        _ => Err(error),
+    })
 }
 
 pub(super) fn write(root: &Path, path: &Path, text: &str) -> io::Result<()> {
@@ -208,8 +262,14 @@ pub fn enter(pid: u32, user: &User, command: &[String]) -> io::Result<ExitCode> 
     ns::die_with_parent()?;
     ns::join_host(pid)?;
     ns::become_user(user.id, user.id)?;
-    let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("no command to run"))?;
-    let status = Command::new(program)
+    Ok(ns::exit_code(self::command(user, command)?.status()?))
+}
+
+/// A program as a user starts it: environment and directory; who runs it is the caller's.
+pub fn command(user: &User, words: &[String]) -> io::Result<Command> {
+    let (program, arguments) = words.split_first().ok_or_else(|| io::Error::other("no command to run"))?;
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -218,9 +278,8 @@ pub fn enter(pid: u32, user: &User, command: &[String]) -> io::Result<ExitCode> 
         .env("LOGNAME", &user.name)
         .env("SHELL", "/bin/sh")
         .env("LANG", "C.UTF-8")
-        .current_dir(if Path::new(&user.home).is_dir() { user.home.as_path() } else { Path::new("/") })
-        .status()?;
-    Ok(ns::exit_code(status))
+        .current_dir(if Path::new(&user.home).is_dir() { user.home.as_path() } else { Path::new("/") });
+    Ok(command)
 }
 
 /// Runs a program of this machine to its end; its standard error is in the error.

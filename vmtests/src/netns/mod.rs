@@ -3,29 +3,30 @@
 //! The runner itself is process 1 of a world of its own ([`namespaces::run_in_new_world`]); bridges, hosts and the
 //! name server live in it and end with it. `ip` (iproute2) makes the links. Needs root.
 
+pub mod disk;
 pub mod host;
 pub mod namespaces;
 pub mod sendmail;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use mailstack_schema::host::Engine;
+use nix::sys::signal::Signal;
 
-use crate::backend::{Backend, BackendError, HostPlan, Program, World};
+use crate::backend::{Backend, BackendError, Event, HostPlan, Program, World};
 use crate::dns::Service;
+use crate::pipes;
 use crate::talk::{Script, Transcript};
 use host::{HostSpec, User};
 
 /// The name server's place among the hosts.
 const NAME_SERVER: &str = "dns";
-/// The first user id of a topology's users.
-const FIRST_USER: u32 = 1000;
 
 /// Hosts in namespaces.
 pub struct Netns {
@@ -99,6 +100,15 @@ impl Netns {
         self.world.networks.keys().try_for_each(|network| ip(&format!("link del {}", bridge(network))))
     }
 
+    /// Gives root's shell on a host; standard streams are this process's.
+    pub fn shell(&self, host: &str) -> Result<(), BackendError> {
+        let first = self.first_process(host)?.to_string();
+        let program = std::env::current_exe().map_err(BackendError::io("find this program"))?;
+        let words = ["enter", &first, "root", "0", "/root", "--", "/bin/sh"];
+        let shell = Command::new(program).args(words).status();
+        shell.map(drop).map_err(BackendError::io(format!("start a shell on {host}")))
+    }
+
     fn start_name_server(&mut self) -> Result<(), BackendError> {
         let plan = HostPlan {
             fqdn: "dns.invalid".to_owned(),
@@ -119,6 +129,7 @@ impl Netns {
 
     fn start(&mut self, name: &str, plan: &HostPlan) -> Result<(), BackendError> {
         let spec = self.spec(name, plan);
+        disk::make(&spec.dir).map_err(BackendError::io(format!("make the disk of {name}")))?;
         let mut child = this_program(&["host"], &spec, Stdio::inherit())?;
         let line = wait_for_line(&mut child, name)?;
         let first = line
@@ -149,48 +160,31 @@ impl Netns {
     }
 
     fn spec(&self, name: &str, plan: &HostPlan) -> HostSpec {
-        let short = plan.fqdn.split('.').next().unwrap_or(name);
-        let own = plan.addresses.iter().map(|(_, address)| format!("{address} {} {short}\n", plan.fqdn));
-        let hosts = format!("127.0.0.1 localhost\n::1 localhost\n{}", own.collect::<String>());
-        let here: BTreeSet<&String> = plan.addresses.iter().map(|(network, _)| network).collect();
-        let servers = here.into_iter().filter_map(|network| self.name_servers.get(network));
-        let servers: String = servers.map(|server| format!("nameserver {server}\n")).collect();
-        let resolv = format!("{servers}options timeout:2 attempts:2\n");
-        let mut files = vec![("/etc/hosts".into(), hosts), ("/etc/resolv.conf".into(), resolv)];
-        files.extend(plan.declaration.clone().map(|text| (PathBuf::from("/etc/mailstack/host.toml"), text)));
         HostSpec {
-            name: plan.fqdn.clone(),
             dir: self.dir.join(name),
             common: self.common.clone(),
-            files,
-            users: accounts(&plan.users),
+            laid_over: true,
             sendmail: self.sendmail.clone().filter(|_| plan.engine == Engine::Sendmail),
+            ..HostSpec::of(&self.world, name, plan)
         }
+    }
+
+    /// The outer ends of a running host's links.
+    fn links(&self, host: &str) -> Result<Vec<String>, BackendError> {
+        let unknown = || BackendError::Unknown { kind: "running host", name: host.to_owned() };
+        let count = self.running.get(host).map(|running| running.links).ok_or_else(unknown)?;
+        Ok((0..count).map(|at| link_name(&format!("{host}.{at}"))).collect())
     }
 
     fn first_process(&self, host: &str) -> Result<u32, BackendError> {
         let unknown = || BackendError::Unknown { kind: "running host", name: host.to_owned() };
         self.running.get(host).map(|running| running.first).ok_or_else(unknown)
     }
-
-    fn user(&self, host: &str, name: &str) -> Result<User, BackendError> {
-        if name == "root" {
-            return Ok(User { name: name.to_owned(), id: 0, home: "/root".into() });
-        }
-        let users = self.plan(host)?.users.as_slice();
-        let found = accounts(users).into_iter().find(|user| user.name == name);
-        found.ok_or_else(|| BackendError::Unknown { kind: "user", name: format!("{name} on {host}") })
-    }
-
-    fn plan(&self, host: &str) -> Result<&HostPlan, BackendError> {
-        let unknown = || BackendError::Unknown { kind: "host", name: host.to_owned() };
-        self.world.hosts.get(host).ok_or_else(unknown)
-    }
 }
 
 impl Backend for Netns {
     fn up(&mut self, host: &str) -> Result<(), BackendError> {
-        let plan = self.plan(host)?.clone();
+        let plan = self.world.host(host)?.clone();
         self.start(host, &plan)
     }
 
@@ -205,12 +199,12 @@ impl Backend for Netns {
         let first = self.first_process(host)?.to_string();
         let until = Instant::now() + deadline;
         let started = programs.iter().map(|program| {
-            let user = self.user(host, &program.user)?;
+            let user = User::of(&self.world, host, &program.user)?;
             let (id, home) = (user.id.to_string(), user.home.display().to_string());
             let mut words = vec!["enter", &first, &user.name, &id, &home, "--"];
             words.extend(program.command.iter().map(String::as_str));
             let mut child = spawn(&words, Stdio::piped())?;
-            feed(&mut child, program.input.clone());
+            pipes::feed(&mut child, program.input.clone());
             Ok(child)
         });
         let started = started.collect::<Result<Vec<_>, BackendError>>()?;
@@ -239,19 +233,59 @@ impl Backend for Netns {
         }
     }
 
+    fn put(&self, host: &str, path: &str, bytes: &[u8]) -> Result<(), BackendError> {
+        let command = ["/bin/sh", "-c", "cat >\"$0\"", path].map(str::to_owned).to_vec();
+        let program = Program { user: "root".to_owned(), command, input: bytes.to_vec() };
+        let outputs = self.run(host, std::slice::from_ref(&program), Duration::from_secs(30))?;
+        match outputs.first() {
+            Some(output) if !output.status.success() => Err(BackendError::failed(host, &program, output)),
+            _ => Ok(()),
+        }
+    }
+
+    fn perform(&mut self, event: &Event) -> Result<(), BackendError> {
+        match event {
+            Event::Link(host, joined) => {
+                let links = self.links(host)?;
+                let word = if *joined { "up" } else { "down" };
+                links.iter().try_for_each(|link| ip(&format!("link set {link} {word}")))
+            }
+            Event::Dns(answers) => {
+                let signal = if *answers { Signal::SIGCONT } else { Signal::SIGSTOP };
+                let server = self._name_server.as_ref().map(|server| server.0.id());
+                let process = server.and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(process), signal)
+                    .map_err(|error| BackendError::io("signal the name server")(error.into()))
+            }
+            Event::Disk(host, full) => {
+                disk::limit(&self.dir.join(self.world.host(host).map(|_| host)?), *full)
+                    .map_err(BackendError::io(format!("limit the disk of {host}")))
+            }
+            Event::Delay(host, latency, loss) => {
+                let first = self.first_process(host)?;
+                (0..self.links(host)?.len()).try_for_each(|at| {
+                    let milliseconds = latency.as_millis();
+                    inside(
+                        first,
+                        &format!(
+                            "tc qdisc replace dev eth{at} root netem delay {milliseconds}ms loss {loss}%"
+                        ),
+                    )
+                })
+            }
+            Event::Clock(..) | Event::PowerCut(_) => {
+                Err(BackendError::Unable { level: "netns", event: format!("{event:?}") })
+            }
+        }
+    }
+
     fn tree(&self, host: &str) -> Result<PathBuf, BackendError> {
-        self.plan(host).map(|_| self.dir.join(host).join("upper"))
+        self.world.host(host).map(|_| self.dir.join(host).join("upper"))
     }
 }
 
-fn accounts(names: &[String]) -> Vec<User> {
-    let user =
-        |(name, id): (&String, u32)| User { name: name.clone(), id, home: Path::new("/home").join(name) };
-    names.iter().zip(FIRST_USER..).map(user).collect()
-}
-
 /// The address of the name server in a network: near the end of its last octet, where no topology puts a host.
-fn name_server(first: IpAddr) -> IpAddr {
+pub fn name_server(first: IpAddr) -> IpAddr {
     match first {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
@@ -278,12 +312,12 @@ fn link_name(name: &str) -> String {
 }
 
 /// A number made from a name, the same each time.
-fn number(name: &str) -> u32 {
+pub fn number(name: &str) -> u32 {
     name.bytes().fold(5381_u32, |sum, byte| sum.wrapping_mul(33) ^ u32::from(byte))
 }
 
 /// The hardware address of a link: locally administered, and the same when the host comes back.
-fn hardware_address(link: &str) -> String {
+pub fn hardware_address(link: &str) -> String {
     let [a, b, c, d] = number(link).to_be_bytes();
     format!("02:00:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
@@ -303,7 +337,11 @@ fn connect(name: &str, first: u32, at: usize, network: &str) -> Result<(), Backe
 
 /// Runs `ip` in the network namespace of a process.
 fn ip_inside(process: u32, words: &str) -> Result<(), BackendError> {
-    let words = format!("--net=/proc/{process}/ns/net ip {words}");
+    inside(process, &format!("ip {words}"))
+}
+
+fn inside(process: u32, words: &str) -> Result<(), BackendError> {
+    let words = format!("--net=/proc/{process}/ns/net {words}");
     host::run("nsenter", &words.split(' ').collect::<Vec<_>>()).map_err(BackendError::io(words))
 }
 
@@ -311,7 +349,7 @@ fn ip_inside(process: u32, words: &str) -> Result<(), BackendError> {
 fn this_program(words: &[&str], value: &impl serde::Serialize, stderr: Stdio) -> Result<Child, BackendError> {
     let mut child = spawn(words, stderr)?;
     let json = serde_json::to_vec(value).map_err(|error| BackendError::io("write JSON")(error.into()))?;
-    feed(&mut child, json);
+    pipes::feed(&mut child, json);
     Ok(child)
 }
 
@@ -326,14 +364,6 @@ fn spawn(words: &[&str], stderr: Stdio) -> Result<Child, BackendError> {
         .map_err(BackendError::io(format!("start {}", words.join(" "))))
 }
 
-/// Writes the input from a thread of its own: a program may print more than a pipe holds before it reads.
-fn feed(child: &mut Child, input: Vec<u8>) {
-    if let Some(mut pipe) = child.stdin.take() {
-        // A program that ends without reading its input is not this side's failure.
-        std::thread::spawn(move || drop(pipe.write_all(&input)));
-    }
-}
-
 fn wait_for_line(child: &mut Child, who: &str) -> Result<String, BackendError> {
     let mut line = String::new();
     if let Some(out) = child.stdout.as_mut() {
@@ -342,31 +372,10 @@ fn wait_for_line(child: &mut Child, who: &str) -> Result<String, BackendError> {
     if line.is_empty() { Err(BackendError::Missing(format!("{who} did not start"))) } else { Ok(line) }
 }
 
-/// Collects a program's output and end; kills it at the deadline, which shows as its status.
-fn finish(host: &str, mut child: Child, program: &Program, until: Instant) -> Result<Output, BackendError> {
+/// Collects a program's output and end.
+fn finish(host: &str, child: Child, program: &Program, until: Instant) -> Result<Output, BackendError> {
     let command = program.command.join(" ");
-    let failed = |source| BackendError::Io { what: format!("{host}: {command}"), source };
-    let reader = |pipe: Option<Box<dyn Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes)).map(|_| bytes)
-        })
-    };
-    let stdout = reader(child.stdout.take().map(|pipe| Box::new(pipe) as _));
-    let stderr = reader(child.stderr.take().map(|pipe| Box::new(pipe) as _));
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
-        }
-        if Instant::now() >= until {
-            child.kill().map_err(failed)?;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    let join = |thread: std::thread::JoinHandle<std::io::Result<Vec<u8>>>| {
-        thread.join().unwrap_or_else(|_| Err(std::io::Error::other("reader"))).map_err(failed)
-    };
-    Ok(Output { status, stdout: join(stdout)?, stderr: join(stderr)? })
+    pipes::finish(child, until).map_err(BackendError::io(format!("{host}: {command}")))
 }
 
 #[cfg(test)]

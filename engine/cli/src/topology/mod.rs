@@ -20,5 +20,6 @@ pub fn check(file: &Path, bytes: &[u8]) -> Report {
     let findings = mailstack_prove::fleet::fleet_findings(&topology.fleet);
     let findings = findings.into_iter().map(|finding| report::of_finding(&topology, finding));
     let unmet = steps::unmet(&topology).into_iter().map(|unmet| report::of_unmet(&topology, unmet));
-    Report::new(file, topology.fleet.hosts.len(), findings.chain(unmet).collect())
+    let count = (steps::followed(&topology.written), topology.written.step.len());
+    Report::new(file, topology.fleet.hosts.len(), count, findings.chain(unmet).collect())
 }

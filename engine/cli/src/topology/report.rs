@@ -21,6 +21,9 @@ use crate::words::{self, FaultReport, Words};
 pub struct Report {
     file: PathBuf,
     hosts: usize,
+    /// Steps that policy can follow, and all of them.
+    #[serde(skip)]
+    steps: (usize, usize),
     /// What makes it no topology.
     faults: Vec<FaultReport>,
     /// What is wrong with the fleet, and what its steps expect in vain.
@@ -54,10 +57,10 @@ struct At {
 
 impl Report {
     /// The report of a topology that was read.
-    pub fn new(file: &Path, hosts: usize, findings: Vec<Found>) -> Self {
+    pub fn new(file: &Path, hosts: usize, steps: (usize, usize), findings: Vec<Found>) -> Self {
         let exit = if findings.is_empty() { Exit::Done } else { Exit::Declaration };
         let rendered = findings.iter().map(|found| found.rendered.clone()).collect();
-        Self { file: file.to_owned(), hosts, faults: Vec::new(), findings, rendered, exit }
+        Self { file: file.to_owned(), hosts, steps, faults: Vec::new(), findings, rendered, exit }
     }
 
     /// The report of files with faults.
@@ -69,7 +72,7 @@ impl Report {
             rendered.push(text);
             exit = exit.max(code);
         }
-        Self { file: file.to_owned(), hosts: 0, faults, findings: Vec::new(), rendered, exit }
+        Self { file: file.to_owned(), hosts: 0, steps: (0, 0), faults, findings: Vec::new(), rendered, exit }
     }
 
     /// Each finding as text.
@@ -81,6 +84,10 @@ impl Report {
     pub fn sum(&self) -> String {
         let file = self.file.display();
         match (self.exit, self.findings.len()) {
+            (Exit::Done, _) if self.steps.0 < self.steps.1 => format!(
+                "{file}: well ({} hosts; {} of {} steps followed: the next needs hosts that run)",
+                self.hosts, self.steps.0, self.steps.1
+            ),
             (Exit::Done, _) => format!("{file}: well ({} hosts)", self.hosts),
             (_, 0) => format!("{file}: not read"),
             (_, 1) => format!("{file}: 1 finding ({} hosts)", self.hosts),

@@ -8,7 +8,8 @@ use mailstack_policy::{Address, Client, ReversePath};
 use mailstack_prove::fleet::{Answer, Delivered, End, Fleet, Mail, follow};
 use mailstack_schema::spans::{child, element};
 use mailstack_schema::topology::{
-    Action, BySendmail, BySmtp, Delivered as Expected, Message, Outcome, Refused, Send, Topology as Written,
+    Action, BySendmail, BySmtp, Delivered as Expected, Level, Message, Outcome, Refused, Send,
+    Topology as Written,
 };
 use mailstack_smtp::command::{Command, parse};
 
@@ -46,10 +47,17 @@ pub fn hosts(written: &Written) -> Vec<(String, String)> {
             }
             Action::Down(host) => found.push((child(&path, "down"), host.clone())),
             Action::Up(host) => found.push((child(&path, "up"), host.clone())),
-            Action::Flush(hosts) => {
-                found.extend(hosts.as_slice().iter().map(|host| (child(&path, "flush"), host.clone())));
-            }
-            Action::Look(_) => {}
+            Action::Flush(hosts) => several(&mut found, &path, "flush", hosts.as_slice()),
+            Action::Partition(hosts) => several(&mut found, &path, "partition", hosts.as_slice()),
+            Action::Heal(hosts) => several(&mut found, &path, "heal", hosts.as_slice()),
+            Action::DiskFull(host) => found.push((child(&path, "disk_full"), host.clone())),
+            Action::DiskFreed(host) => found.push((child(&path, "disk_freed"), host.clone())),
+            Action::PowerCut(host) => found.push((child(&path, "power_cut"), host.clone())),
+            Action::RollBack(host) => found.push((child(&path, "roll_back"), host.clone())),
+            Action::Delay(delay) => found.push((format!("{path}.delay.host"), delay.host.clone())),
+            Action::Clock(clock) => found.push((format!("{path}.clock.host"), clock.host.clone())),
+            Action::Apply(apply) => found.push((format!("{path}.apply.host"), apply.host.clone())),
+            Action::Look(_) | Action::Dns(_) => {}
         }
         for (at, expect) in step.expect.iter().enumerate() {
             let path = element(&child(&path, "expect"), at);
@@ -65,10 +73,20 @@ pub fn hosts(written: &Written) -> Vec<(String, String)> {
     found
 }
 
-/// All expectations that do not hold.
+fn several(found: &mut Vec<(String, String)>, path: &str, key: &str, hosts: &[String]) {
+    found.extend(hosts.iter().map(|host| (child(path, key), host.clone())));
+}
+
+/// The first step that policy alone cannot follow, from 0: what happens there is not a matter of policy.
+pub fn followed(written: &Written) -> usize {
+    let beyond = |step: &mailstack_schema::topology::Step| !step.action.levels().contains(&Level::Static);
+    written.step.iter().position(beyond).unwrap_or(written.step.len())
+}
+
+/// All expectations that do not hold, of the steps that policy can follow.
 pub fn unmet(topology: &Topology) -> Vec<Unmet> {
     let mut run = Run { fleet: topology.fleet.clone(), sent: Sent::default(), ends: Vec::new() };
-    let steps = topology.written.step.iter().enumerate();
+    let steps = topology.written.step.iter().enumerate().take(followed(&topology.written));
     steps.flat_map(|(index, step)| run.step(&element("step", index), step)).collect()
 }
 
@@ -107,7 +125,8 @@ impl Run {
             },
             Action::Down(host) => drop(self.fleet.down.insert(host.clone())),
             Action::Up(host) => drop(self.fleet.down.remove(host)),
-            Action::Flush(_) | Action::Look(_) => {}
+            // The rest is not followed: see `followed`.
+            _ => {}
         }
         if matches!(step.action, Action::Send(_) | Action::Flush(_)) {
             self.ends = self.sent.mails.iter().flat_map(|mail| follow(&self.fleet, mail)).collect();
