@@ -349,7 +349,9 @@ fn way_out_of_programs(kind: &Meant) -> Option<String> {
             format!("add the path of {program} to `programs`")
         }
         Meant::Interpreter { .. } => "name the program that it is to run, or a script for it".to_owned(),
-        Meant::FileNotJailed { .. } => "such as file_jail = \"/var/mail-archive\"".to_owned(),
+        Meant::Jail { .. } | Meant::FileNotJailed { .. } => {
+            "such as file_jail = \"/var/mail-archive\"".to_owned()
+        }
         Meant::DefaultUser { .. } => "name a user who owns nothing else, such as `daemon`".to_owned(),
         Meant::FlushOfMta => "remove it; `first_retry` and `longest_retry` say when".to_owned(),
         Meant::ResidentInterval => "remove it, or write `flush = \"timer\"`".to_owned(),

@@ -178,6 +178,12 @@ pub enum FaultKind {
         /// What was written.
         text: String,
     },
+    /// A directory that is not for files of aliases alone.
+    #[error("`{text}` is no directory for files of aliases alone: an absolute path, two names at least")]
+    Jail {
+        /// What was written.
+        text: String,
+    },
     /// A user who owns more than a program of an alias should reach.
     #[error("`{text}`: programs and files of aliases are never run and written as {text}")]
     DefaultUser {

@@ -25,6 +25,28 @@ const INTERPRETERS: [&str; 18] = [
 /// Users who own queues, mailboxes or everything.
 const NEVER: [&str; 5] = ["root", "mailstack", "mail", "smmta", "smmsp"];
 
+/// Directories that somebody else lives in: what lies in or above them is no place for what aliases write.
+const NO_JAIL: [&str; 18] = [
+    "/etc",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/boot",
+    "/dev",
+    "/proc",
+    "/sys",
+    "/run",
+    "/root",
+    "/var/lib/mailstack",
+    "/var/spool/mailstack",
+    "/var/spool/mailstack-drop",
+    "/var/spool/mqueue",
+    "/var/spool/mqueue-client",
+    "/var/spool/clientmqueue",
+];
+
 /// The aliases with each program as the list has it, and what they may do; None where nothing is allowed.
 pub(super) fn resolve(
     written: &Local,
@@ -35,9 +57,11 @@ pub(super) fn resolve(
     let programs = programs(written.programs.as_deref().unwrap_or_default(), faults);
     let file_jail = written.file_jail.as_deref().and_then(|text| {
         let path = PathBuf::from(text);
+        let apart = |other: &str| !path.starts_with(other) && !Path::new(other).starts_with(&path);
+        let is_mail = defaults.mailboxes.as_ref().is_some_and(|mailboxes| path.starts_with(&mailboxes.path));
         let good = parse::include(text).is_some() && has_only_names(&path) && path.components().count() > 2;
-        faults
-            .keep("file_jail", if good { Ok(path) } else { Err(FaultKind::Place { text: text.to_owned() }) })
+        let good = good && !is_mail && NO_JAIL.into_iter().all(apart);
+        faults.keep("file_jail", if good { Ok(path) } else { Err(FaultKind::Jail { text: text.to_owned() }) })
     });
     let user = match &written.default_user {
         Some(text) if NEVER.contains(&text.to_ascii_lowercase().as_str()) => {

@@ -25,7 +25,7 @@ use crate::delivery::local::{Facts, MailboxError, Mbox, write_for_program};
 use crate::host::{Root, User};
 
 /// The longest that a program may run; it is ended then, and its message waits.
-const TIME_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// How long a program may take to end once it is told to.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often is looked whether a program that says nothing has ended.
@@ -41,6 +41,7 @@ pub(super) struct Outlet<'a> {
     pub(super) root: &'a Root,
     pub(super) rights: Rights,
     pub(super) user: User,
+    pub(super) time_limit: Duration,
 }
 
 impl Outlet<'_> {
@@ -86,7 +87,7 @@ impl Outlet<'_> {
             .map_err(|error| failure("4.3.5", &format!("cannot run {}: {error}", path.display())))?;
         drop(command);
         let (ended, said) = self.wait(child, &OwnedFd::from(output)).map_err(broken)?;
-        judge(name, ended, &said)?;
+        judge(name, ended, self.time_limit, &said)?;
         Ok(format!("|{}", path.display()))
     }
 
@@ -124,7 +125,7 @@ impl Outlet<'_> {
                 std::thread::sleep(Duration::from_nanos(TICK.tv_nsec.unsigned_abs()));
             }
             match told {
-                None if begin.elapsed() > TIME_LIMIT => {
+                None if begin.elapsed() > self.time_limit => {
                     self.signal(&child, Signal::SIGTERM);
                     told = Some(Instant::now());
                 }
@@ -218,12 +219,12 @@ fn read_some(output: &OwnedFd, said: &mut Vec<u8>) -> io::Result<Heard> {
 
 /// What the end of a program says about the message (sysexits.h; the codes are those of Sendmail's own table). None: it
 /// was ended for taking too long.
-fn judge(name: &str, ended: Option<ExitStatus>, said: &[u8]) -> Result<(), Failure> {
+fn judge(name: &str, ended: Option<ExitStatus>, limit: Duration, said: &[u8]) -> Result<(), Failure> {
     let words = String::from_utf8_lossy(said);
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     let told = if words.is_empty() { words } else { format!(": {words}") };
     let Some(status) = ended else {
-        let seconds = TIME_LIMIT.as_secs();
+        let seconds = limit.as_secs();
         return Err(failure("4.3.0", &format!("{name} was ended after {seconds} s{told}")));
     };
     let Some(code) = status.code() else {
@@ -247,11 +248,14 @@ fn judge(name: &str, ended: Option<ExitStatus>, said: &[u8]) -> Result<(), Failu
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
     fn an_exit_code_says_what_becomes_of_the_message() {
-        let ended = |raw| judge("ticket", Some(ExitStatus::from_raw(raw)), b" no\n queue\0 ");
+        let ended = |raw| judge("ticket", Some(ExitStatus::from_raw(raw)), TIME_LIMIT, b" no\n queue\0 ");
         assert_eq!(ended(0), Ok(()));
         for (code, status) in [(75, "4.3.0"), (67, "5.1.1"), (77, "5.7.1"), (1, "5.3.0"), (127, "5.3.0")] {
             let failure = ended(code << 8).unwrap_err();
@@ -262,6 +266,46 @@ mod tests {
             );
         }
         assert_eq!(ended(9).unwrap_err().status, "4.3.0", "a signal");
-        assert_eq!(judge("ticket", None, b"").unwrap_err().text, "ticket was ended after 120 s");
+        assert_eq!(judge("ticket", None, TIME_LIMIT, b"").unwrap_err().text, "ticket was ended after 120 s");
+    }
+    #[test]
+    fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
+        let tree = tempfile::tempdir().unwrap();
+        let (script, note) = (tree.path().join("slow"), tree.path().join("children"));
+        std::fs::set_permissions(tree.path(), Permissions::from_mode(0o777)).unwrap();
+        // It asks not to be ended, and so does what it starts.
+        let text = format!(
+            "#!/bin/sh\ntrap '' TERM\necho waiting\nsleep 600 &\necho $$ $! >{}\nwait\nsleep 600\n",
+            note.display()
+        );
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+        let programs = [("slow".to_owned(), "/slow".into())].into();
+        let allowed = Restricted { user: "robot".to_owned(), programs, file_jail: None };
+        let root = Root::new(tree.path());
+        let own = geteuid();
+        let (rights, uid) =
+            if own.is_root() { (Rights::AnyUser, 64_998) } else { (Rights::Own, own.as_raw()) };
+        let user =
+            User { name: "robot".to_owned(), uid, gid: uid, full_name: String::new(), home: "/".into() };
+        let outlet =
+            Outlet { allowed: &allowed, root: &root, rights, user, time_limit: Duration::from_millis(300) };
+        let facts = Facts {
+            sender: String::new(),
+            delivered_to: "slow@gw.corp.example".to_owned(),
+            at: crate::message::Timestamp(0),
+        };
+        let begin = Instant::now();
+        let failure = outlet.run("slow", &[], &facts, &mut &b"\n"[..]).unwrap_err();
+        assert_eq!(
+            (failure.status.as_str(), failure.text.contains("waiting")),
+            ("4.3.0", true),
+            "{failure:?}"
+        );
+        assert!(begin.elapsed() >= GRACE && begin.elapsed() < GRACE * 3, "{:?}", begin.elapsed());
+        for pid in std::fs::read_to_string(note).unwrap().split_whitespace() {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        }
     }
 }

@@ -95,8 +95,13 @@ impl Server {
                     status: "4.3.5".to_owned(),
                     text: format!("{}: programs and files need the user {}", unknown.text, allowed.user),
                 })?;
-                let outlet =
-                    restricted::Outlet { allowed, root: &self.config.root, rights: self.rights, user };
+                let outlet = restricted::Outlet {
+                    allowed,
+                    root: &self.config.root,
+                    rights: self.rights,
+                    user,
+                    time_limit: restricted::TIME_LIMIT,
+                };
                 let mut body =
                     Message { pipe: File::from(pipe), channel: &mut self.channel, serial, complete: false };
                 outlet.deliver(to, facts, &mut body)
