@@ -156,6 +156,15 @@ fn stay(words: &[String]) -> io::Result<Reply> {
     if line.is_empty() { Err(io::Error::other(format!("{program} did not start"))) } else { Ok(Reply::Done) }
 }
 
+/// Stays as the first process of a container, and reaps whatever is left to it.
+pub fn idle() -> ! {
+    loop {
+        if nix::sys::wait::waitpid(None, None).is_err() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
 /// Answers requests on a port of the machine until it is switched off.
 pub fn serve(port: &Path) -> io::Result<()> {
     // A port takes one open file.

@@ -8,6 +8,7 @@ mod agent;
 mod backend;
 mod bench;
 mod check;
+mod container;
 mod dns;
 mod evidence;
 mod faults;
@@ -68,6 +69,8 @@ enum Command {
     #[command(hide = true)]
     ServeZones { file: PathBuf },
     #[command(hide = true)]
+    Idle,
+    #[command(hide = true)]
     Agent,
     #[command(hide = true)]
     AgentServe { port: PathBuf },
@@ -77,9 +80,8 @@ enum Command {
 
 fn main() -> ExitCode {
     if vm::guest::is_first() {
-        if let Err(error) = vm::guest::first_process() {
-            eprintln!("mailstack-vmtests: {error}");
-        }
+        let Err(error) = vm::guest::first_process();
+        eprintln!("mailstack-vmtests: {error}");
         return ExitCode::FAILURE;
     }
     let done = match Arguments::parse().command {
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::ServeDns { pid } => serve_dns(pid),
         Command::Talk { pid } => talk_from(pid),
         Command::ServeZones { file } => serve_zones(&file),
+        Command::Idle => agent::idle(),
         Command::Agent => agent::once().map(|()| ExitCode::SUCCESS),
         Command::AgentServe { port } => agent::serve(&port).map(|()| ExitCode::SUCCESS),
     };

@@ -11,6 +11,7 @@ use mailstack_schema::host::Engine;
 use mailstack_schema::topology::{Level, Topology};
 
 use crate::backend::{Backend, BackendError};
+use crate::container::Containers;
 use crate::faults;
 use crate::netns::{Netns, namespaces as ns};
 use crate::plan::{Engines, Plan, PlanError};
@@ -78,6 +79,8 @@ enum LevelArgument {
     Static,
     /// Network namespaces of this machine; needs root.
     Netns,
+    /// Containers on a Docker engine; needs static binaries.
+    Container,
     /// Virtual machines under QEMU; needs what vmtests/roots/vm.sh makes, and static binaries.
     Vm,
 }
@@ -87,6 +90,7 @@ impl From<LevelArgument> for Level {
         match level {
             LevelArgument::Static => Self::Static,
             LevelArgument::Netns => Self::Netns,
+            LevelArgument::Container => Self::Container,
             LevelArgument::Vm => Self::Vm,
         }
     }
@@ -307,6 +311,7 @@ fn run_all(arguments: &RunArguments, plans: &[Plan]) -> io::Result<ExitCode> {
 
 fn run_one(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report, BackendError> {
     match arguments.level {
+        LevelArgument::Container => return run_in_containers(arguments, plan, voice),
         LevelArgument::Vm => return run_in_machines(arguments, plan, voice),
         LevelArgument::Static | LevelArgument::Netns => {}
     }
@@ -320,15 +325,31 @@ fn run_one(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report
     Ok(report)
 }
 
-fn run_in_machines(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report, BackendError> {
-    if plan.world.hosts.values().any(|host| host.engine != Engine::Builtin) {
-        return Err(BackendError::Missing(
-            "the vm level has no Sendmail: its guests have no C library".to_owned(),
-        ));
+fn run_in_containers(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report, BackendError> {
+    without_sendmail(plan, "container")?;
+    let (place, (this, mailstack)) = (directory()?, static_programs(arguments)?);
+    let mut containers = Containers::build(plan.world.clone(), place.path(), &this, &mailstack)?;
+    let report = run::run(plan, &mut containers, "container", voice, arguments.html.is_some());
+    keep(arguments, plan, &containers, &report, voice)?;
+    containers.close()?;
+    Ok(report)
+}
+
+fn without_sendmail(plan: &Plan, level: &str) -> Result<(), BackendError> {
+    if plan.world.hosts.values().all(|host| host.engine == Engine::Builtin) {
+        return Ok(());
     }
+    Err(BackendError::Missing(format!("the {level} level has no Sendmail: its hosts have no C library")))
+}
+
+fn directory() -> Result<tempfile::TempDir, BackendError> {
     let place = tempfile::Builder::new().prefix("mailstack-vmtests-").tempdir();
-    let place = place.map_err(BackendError::io("make a directory for the machines"))?;
-    let parts = parts(arguments)?;
+    place.map_err(BackendError::io("make a directory for the hosts"))
+}
+
+fn run_in_machines(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Result<Report, BackendError> {
+    without_sendmail(plan, "vm")?;
+    let (place, parts) = (directory()?, parts(arguments)?);
     let mut vm = Vm::build(plan.world.clone(), place.path(), parts)?;
     let mut report = run::run(plan, &mut vm, "vm", voice, arguments.html.is_some());
     report.seed = Some(arguments.seed);
@@ -338,17 +359,7 @@ fn run_in_machines(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Resul
 
 /// What machines are made of; all of it must be there.
 fn parts(arguments: &RunArguments) -> Result<Parts, BackendError> {
-    let this = std::env::current_exe().map_err(BackendError::io("find this program"))?;
-    let mailstack = arguments.mailstack.clone().map_or_else(beside_this_program, Ok)?;
-    for program in [&this, &mailstack] {
-        if !is_static(program).map_err(BackendError::io(format!("read {}", program.display())))? {
-            return Err(BackendError::Missing(format!(
-                "{} needs libraries that a guest does not have: build both with RUSTFLAGS=\"-C \
-                 target-feature=+crt-static\" cargo build --release --target x86_64-unknown-linux-gnu",
-                program.display()
-            )));
-        }
-    }
+    let (this, mailstack) = static_programs(arguments)?;
     let roots = || this.with_file_name("../../private-roots/vm");
     let root = arguments.vm_root.clone().unwrap_or_else(roots);
     if !root.join(".complete").exists() {
@@ -356,6 +367,22 @@ fn parts(arguments: &RunArguments) -> Result<Parts, BackendError> {
         return Err(BackendError::Missing(format!("no QEMU in {root}: sh vmtests/roots/vm.sh {root}")));
     }
     Ok(Parts { root, program: this, mailstack, kvm: arguments.kvm, seed: arguments.seed })
+}
+
+/// This program and the binary under test: hosts at some levels have no library.
+fn static_programs(arguments: &RunArguments) -> Result<(PathBuf, PathBuf), BackendError> {
+    let this = std::env::current_exe().map_err(BackendError::io("find this program"))?;
+    let mailstack = arguments.mailstack.clone().map_or_else(beside_this_program, Ok)?;
+    for program in [&this, &mailstack] {
+        if !is_static(program).map_err(BackendError::io(format!("read {}", program.display())))? {
+            return Err(BackendError::Missing(format!(
+                "{} needs libraries that a host at this level does not have: build both with RUSTFLAGS=\"-C \
+                 target-feature=+crt-static\" cargo build --release --target x86_64-unknown-linux-gnu",
+                program.display()
+            )));
+        }
+    }
+    Ok((this, mailstack))
 }
 
 /// Whether a program needs no loader: an ELF file without a program header of type PT_INTERP (3).
@@ -372,8 +399,7 @@ fn is_static(program: &Path) -> io::Result<bool> {
 
 /// Where hosts write: in memory, and in this mount namespace.
 fn place() -> Result<tempfile::TempDir, BackendError> {
-    let place = tempfile::Builder::new().prefix("mailstack-vmtests-").tempdir();
-    let place = place.map_err(BackendError::io("make a directory for the hosts"))?;
+    let place = directory()?;
     ns::mount_type("tmpfs", place.path(), Some("mode=0755")).map_err(BackendError::io("mount a tmpfs"))?;
     Ok(place)
 }

@@ -27,6 +27,7 @@ pub const FOR_TESTS: &[Package] = &[
     Package { name: "python3-yaml", why: "reads the workflows" },
     Package { name: "nix-bin", why: "evaluates the flake and the NixOS module" },
     Package { name: "docker-compose", why: "brings up the containers of the image's test" },
+    Package { name: "e2fsprogs", why: "makes and reads the disks of virtual machines" },
     Package { name: "wget", why: "fetches packages for private roots" },
 ];
 

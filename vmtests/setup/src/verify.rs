@@ -4,6 +4,7 @@
 //! set, nothing may be left out.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 
 use crate::packages::{self, FOR_CF, FOR_TESTS};
@@ -59,7 +60,13 @@ pub fn run() -> Result<(), Failure> {
     }
     left_out.extend(systemd("all roles under systemd", ROLES)?);
     left_out.extend(systemd("the Debian package", "package")?);
-    left_out.extend(container()?);
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let packages = ["--package", "mailstack", "--package", "mailstack-vmtests"];
+    let mut build = cargo(&["build", "--release", "--target", &target]);
+    step::run("static build", build.args(packages).env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    let release = step::target().join(&target).join("release");
+    left_out.extend(container(&release)?);
+    machines(&release)?;
     conclude(&left_out)
 }
 
@@ -135,18 +142,40 @@ fn systemd(what: &str, phases: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-/// The static binary in a container image; returns why not, where this machine has no Docker engine.
-fn container() -> Result<Option<String>, Failure> {
+/// The static binary in a container image, and topologies of containers; returns why not, where this machine has no
+/// Docker engine.
+fn container(release: &Path) -> Result<Option<String>, Failure> {
     if !step::works(&mut program("docker", &["info"])) {
-        return Ok(Some("the container image: no Docker engine answers".to_owned()));
+        return Ok(Some(
+            "the container image and topologies of containers: no Docker engine answers".to_owned(),
+        ));
     }
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let build = ["build", "--release", "--package", "mailstack", "--target", &target];
-    step::run("static build", cargo(&build).env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     let mut run = program("sh", &["vmtests/container/run.sh"]);
-    step::run("the container image", run.arg(step::target().join(target).join("release/mailstack")))?;
+    step::run("the container image", run.arg(release.join("mailstack")))?;
+    level(release, "container", IN_CONTAINERS)?;
     Ok(None)
 }
+
+/// Topologies of virtual machines, one with a power cut.
+fn machines(release: &Path) -> Result<(), Failure> {
+    let root = step::target().join("private-roots/vm");
+    step::run(
+        "unpack QEMU, a kernel and BusyBox into a private root",
+        program("sh", &["vmtests/roots/vm.sh"]).arg(&root),
+    )?;
+    level(release, "vm", IN_MACHINES)
+}
+
+fn level(release: &Path, level: &str, topologies: &[&str]) -> Result<(), Failure> {
+    let mut run = program(release.join("mailstack-vmtests"), &["run", "--level", level]);
+    run.args(topologies.iter().map(|name| format!("vmtests/topologies/{name}.toml")));
+    step::run(&format!("topologies at the {level} level"), &mut run)
+}
+
+/// Masquerading and bounces that return, relay denial, a mail host that is down, and one that is lost.
+const IN_CONTAINERS: &[&str] = &["nullclient", "relay-denial", "mail-host-down", "fail-over"];
+/// What only a machine can show.
+const IN_MACHINES: &[&str] = &["power-cut"];
 
 fn conclude(left_out: &[String]) -> Result<(), Failure> {
     if left_out.is_empty() {

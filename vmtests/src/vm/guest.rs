@@ -9,7 +9,6 @@ use std::time::Duration;
 use nix::fcntl::{OFlag, open};
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::sys::stat::Mode;
-use nix::sys::wait::waitpid;
 
 use crate::netns::namespaces as ns;
 
@@ -24,7 +23,7 @@ pub fn is_first() -> bool {
 }
 
 /// Brings the guest up, and never comes back: a first process that ended would stop the kernel.
-pub fn first_process() -> io::Result<()> {
+pub fn first_process() -> io::Result<std::convert::Infallible> {
     ns::mount_type("proc", Path::new("/proc"), None)?;
     ns::mount_type("sysfs", Path::new("/sys"), None)?;
     // A kernel may have mounted it itself.
@@ -47,11 +46,7 @@ pub fn first_process() -> io::Result<()> {
     // A copy of a program that the kernel started by another name.
     std::os::unix::fs::symlink("/init", "/usr/bin/mailstack-vmtests")?;
     Command::new("/usr/bin/mailstack-vmtests").arg("agent-serve").arg(&port).spawn()?;
-    loop {
-        if waitpid(None, None).is_err() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
+    crate::agent::idle()
 }
 
 fn load_modules() -> io::Result<()> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::agent::{Reply, Request};
 
 /// Memory of a guest, MiB.
-const MEMORY: &str = "256";
+const MEMORY: &str = "384";
 /// How long a guest may take to its first answer.
 const BOOT: Duration = Duration::from_secs(60);
 /// The pause between two looks at a socket that is not there yet.
@@ -84,7 +84,7 @@ impl Machine {
         self.ask(&Request::Sync, BOOT).map(drop).map_err(|error| {
             let console = std::fs::read(hardware.dir.join("console")).unwrap_or_default();
             let console = String::from_utf8_lossy(&console).into_owned();
-            let last: Vec<&str> = console.lines().rev().take(15).collect();
+            let last: Vec<&str> = console.lines().rev().take(45).collect();
             let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
             io::Error::other(format!("the guest does not answer: {error}\n{last}"))
         })

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// `jsfgwsh` as the kernel writes it: the first eight octets of a log.
-const MAGIC: u64 = 0x006a_7367_7768_7372;
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 /// The size of a sector, as the machine is told.
 const SECTOR: u64 = 512;
 const FLUSH: u64 = 1;
