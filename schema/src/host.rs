@@ -401,9 +401,9 @@ pub struct Mailboxes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["maildir"]))]
     pub format: Option<MailboxFormat>,
-    /// Directory of the mailboxes: absolute for mbox, relative to the user's home for maildir. Sendmail: `LOCAL_MAILER_PATH`'s own. With maildir: `Maildir`.
+    /// Directory of the mailboxes: absolute for mbox, relative to the user's home for maildir; with lmtp the server's Unix socket, or `[address]:port`. Sendmail: `LOCAL_MAILER_PATH`'s own, `FEATURE(local_lmtp)`. With maildir: `Maildir`; with lmtp: `/run/dovecot/lmtp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("examples" = ["/var/mail", "Maildir"]))]
+    #[schemars(extend("examples" = ["/var/mail", "Maildir", "/run/dovecot/lmtp", "[127.0.0.1]:24"]))]
     pub path: Option<String>,
 }
 
@@ -415,6 +415,8 @@ pub enum MailboxFormat {
     Mbox,
     /// One directory per user, one file per message.
     Maildir,
+    /// Whatever the server keeps that takes them by LMTP (RFC 2033): Dovecot, say.
+    Lmtp,
 }
 
 /// The most that is taken of anything.

@@ -149,7 +149,7 @@ pub struct Mailboxes {
     /// How messages are kept.
     pub format: MailboxFormat,
     /// mbox: the directory that holds one file per user, absolute. Maildir: the directory below the user's home,
-    /// relative.
+    /// relative. LMTP: the server's Unix socket, absolute, or `[address]:port`.
     pub path: PathBuf,
 }
 
@@ -186,4 +186,6 @@ pub enum MailboxFormat {
     Mbox,
     /// One file per message.
     Maildir,
+    /// By a server that speaks LMTP (RFC 2033).
+    Lmtp,
 }

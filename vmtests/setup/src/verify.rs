@@ -44,6 +44,11 @@ pub fn run() -> Result<(), Failure> {
         "unpack cron, mailx, mutt and git send-email into a private root",
         program("sh", &["vmtests/roots/callers.sh"]).arg(&callers),
     )?;
+    let dovecot = step::target().join("private-roots/dovecot");
+    step::run(
+        "unpack Dovecot into a private root",
+        program("sh", &["vmtests/roots/dovecot.sh"]).arg(&dovecot),
+    )?;
     let taplo = step::target().join("private-roots/taplo");
     step::run("language server for TOML", program("sh", &["vmtests/roots/taplo.sh"]).arg(&taplo))?;
     let mut left_out = tests()?;

@@ -73,6 +73,8 @@ pub(super) fn in_mailboxes(
                 found.extend(messages(&octets).into_iter().filter_map(|one| delivered(&file, one)));
             }
         }
+        // The candidate's are others: what a server has is not looked at.
+        MailboxFormat::Lmtp => {}
         MailboxFormat::Maildir => {
             let homes = files(&root.path("home"));
             for file in homes.iter().flat_map(|home| files(&home.join(&mailboxes.path).join("new"))) {

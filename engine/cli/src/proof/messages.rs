@@ -13,6 +13,7 @@ use mailstack_prove::{Attempt, Expectation, NextHopAnswer, Probe};
 use super::arrivals::{Arrival, in_mailboxes};
 use super::dialogue::{Dialogue, PATIENCE};
 use super::judge::Seen;
+use super::scratch::stand_in;
 use super::sendmail;
 use super::world::World;
 
@@ -95,7 +96,7 @@ pub(super) fn await_arrival(world: &World, sent: Sent, probe: &Probe, begin: Ins
 
 fn arrived(world: &World, mark: &str) -> Vec<Arrival> {
     let mut all = world.arrivals.all();
-    if let Some(mailboxes) = &world.config.mailboxes {
+    if let Some(mailboxes) = &stand_in(&world.config) {
         let written_by = world.config.sendmail.as_ref().map(|_| &world.hostname);
         all.extend(in_mailboxes(&world.root, mailboxes, written_by));
     }

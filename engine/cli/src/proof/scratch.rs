@@ -12,7 +12,7 @@ use mailstack_mta::run::USER;
 use mailstack_policy::rules::{AliasTarget, Mailer, Rules, Virtuser};
 use mailstack_policy::{DomainName, Here};
 use mailstack_prove::{Attempt, Expectation, Probe};
-use mailstack_runtime::{CONFIG_PATH, Checks, Config};
+use mailstack_runtime::{CONFIG_PATH, Checks, Config, MailboxFormat, Mailboxes};
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{getegid, geteuid};
 
@@ -59,7 +59,17 @@ fn tried(config: &Config) -> io::Result<String> {
     let mut tried = config.clone();
     tried.checks = Checks::default();
     tried.limits.free_space = 0;
+    tried.mailboxes = stand_in(config);
     toml::to_string(&tried).map_err(io::Error::other)
+}
+
+/// The mailboxes of a candidate: those of a server are its own, and it is not there.
+pub(super) fn stand_in(config: &Config) -> Option<Mailboxes> {
+    let mailboxes = config.mailboxes.clone()?;
+    Some(match mailboxes.format {
+        MailboxFormat::Lmtp => Mailboxes { format: MailboxFormat::Mbox, path: "/var/mail".into() },
+        MailboxFormat::Mbox | MailboxFormat::Maildir => mailboxes,
+    })
 }
 
 fn hosts(hostname: &DomainName, plan: &Plan) -> String {

@@ -121,6 +121,10 @@ fn add_mta_rights(mta: &Mta, text: &mut String) {
         }
         // A home is where passwd says, which nobody here knows.
         MailboxFormat::Maildir => text.push_str("ProtectSystem=full\n"),
+        MailboxFormat::Lmtp => {
+            let system = if runs_programs(mta) { "full" } else { "strict" };
+            let _ = writeln!(text, "ProtectSystem={system}\nProtectHome=yes");
+        }
     }
     if let Some(jail) = mta.restricted.as_ref().and_then(|restricted| restricted.file_jail.as_ref()) {
         let _ = writeln!(text, "ReadWritePaths=-{}", jail.display());

@@ -498,7 +498,9 @@ pub enum FaultKind {
         count: usize,
     },
     /// A mailbox place of the wrong kind for the format.
-    #[error("`{text}`: an mbox directory is absolute, a Maildir is relative to the home; neither has `..`")]
+    #[error(
+        "`{text}`: an mbox directory and the socket of an LMTP server are absolute, a Maildir is relative to the home; none has `..`; an LMTP server on an address is `[address]:port`"
+    )]
     MailboxPath {
         /// What was written.
         text: String,

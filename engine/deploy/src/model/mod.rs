@@ -371,6 +371,7 @@ fn mailbox_format(written: mailstack_schema::host::MailboxFormat) -> MailboxForm
     match written {
         mailstack_schema::host::MailboxFormat::Mbox => MailboxFormat::Mbox,
         mailstack_schema::host::MailboxFormat::Maildir => MailboxFormat::Maildir,
+        mailstack_schema::host::MailboxFormat::Lmtp => MailboxFormat::Lmtp,
     }
 }
 

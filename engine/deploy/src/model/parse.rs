@@ -294,3 +294,10 @@ pub(super) fn duration(text: &str) -> Result<u64, FaultKind> {
     let parsed = value::duration(text).map(|duration| duration.as_secs());
     parsed.map_err(|reason| FaultKind::Duration { text: text.to_owned(), reason })
 }
+/// Whether this is `[address]:port`.
+pub(super) fn literal_with_port(text: &str) -> bool {
+    let parts = text.strip_prefix('[').and_then(|text| text.split_once("]:"));
+    parts.is_some_and(|(address, port)| {
+        address.parse::<std::net::IpAddr>().is_ok() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}

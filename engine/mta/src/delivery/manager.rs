@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::helper::{Failure, Helper};
 use super::lists;
-use super::local::{Facts, has_been_delivered_to};
+use super::local::{Facts, has_been_delivered_to, lmtp};
 use super::notice;
 use super::orders::{self, Orders};
 use super::remote::{Remote, Verdict};
@@ -245,6 +245,14 @@ impl Context {
         let sender = job.envelope.sender.address().map(ToString::to_string).unwrap_or_default();
         let facts = Facts { sender, delivered_to, at: now() };
         let mut body = watch.over(&job.body);
+        let lmtp =
+            self.config.mailboxes.as_ref().and_then(|mailboxes| lmtp::Server::of(mailboxes, &self.root));
+        if let (Route::Local { user }, Some(server)) = (&route, &lmtp) {
+            return match server.deliver(self.hostname.as_str(), user, &facts, &mut body).await {
+                Ok(mailbox) => Ending::Delivered { mailbox },
+                Err(failure) => failed_here(&failure),
+            };
+        }
         let delivered = match (&route, &self.helper, &self.restricted) {
             (Route::Local { user }, Some(helper), _) => helper.deliver(user, &facts, &mut body).await,
             (Route::Program { command }, _, Some(helper)) => helper.run(command, &facts, &mut body).await,

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mailstack_runtime::{CONFIG_PATH, Config, Role, VERSION};
+use mailstack_runtime::{CONFIG_PATH, Config, MailboxFormat, Role, VERSION};
 
 use crate::delivery::helper::{Helper, HelperConfig, Work};
 use crate::event::{Event, Events, Log};
@@ -170,7 +170,9 @@ fn helpers(
         let config = HelperConfig { root: root.clone(), work, hostname: hostname.clone() };
         Helper::spawn(&exe, &config).map(Some).map_err(RunError::Helper)
     };
-    let mailboxes = start(config.mailboxes.clone().map(Work::Mailboxes))?;
+    // What goes over LMTP needs nobody's rights.
+    let mailboxes = config.mailboxes.clone().filter(|mailboxes| mailboxes.format != MailboxFormat::Lmtp);
+    let mailboxes = start(mailboxes.map(Work::Mailboxes))?;
     Ok((mailboxes, start(config.restricted.clone().map(Work::Restricted))?))
 }
 

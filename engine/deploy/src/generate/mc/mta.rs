@@ -201,6 +201,15 @@ fn mailers(mc: &mut Mc, model: &Model, mta: &Mta) {
             mc.block("Mailboxes below /var/mail, by LMTP. Debian's default (sensible-mda) may not be there.");
             mc.feature_with("local_lmtp", "/usr/libexec/sendmail/mail.local");
         }
+        MailboxFormat::Lmtp => {
+            mc.block("Mailboxes by a server that speaks LMTP.");
+            let place = mta.mailboxes.path.display().to_string();
+            let place = match place.strip_prefix('[').and_then(|place| place.split_once("]:")) {
+                Some((address, port)) => format!("TCP [{address}] {port}"),
+                None => format!("FILE {place}"),
+            };
+            mc.line(&format!("FEATURE(`local_lmtp', `[IPC]', `{place}')dnl"));
+        }
         MailboxFormat::Maildir => {
             mc.block(
                 "Sendmail writes no Maildir: procmail does, if DEFAULT in /etc/procmailrc ends in a slash.",

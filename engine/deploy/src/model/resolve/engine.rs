@@ -55,7 +55,12 @@ pub(super) fn unhonoured(host: &Host, engine: Engine, faults: &mut Faults) {
 
 fn mailboxes(written: Option<&Mailboxes>, mut refuse: impl FnMut(&str, &'static str)) {
     let Some(written) = written else { return };
-    if written.format == Some(MailboxFormat::Maildir) {
+    if written.format == Some(MailboxFormat::Lmtp) {
+        refuse(
+            "mailboxes.format",
+            "a candidate of it would deliver the mail of its proof to the real server",
+        );
+    } else if written.format == Some(MailboxFormat::Maildir) {
         refuse("mailboxes.format", "it writes no Maildir by itself");
     } else if written.path.as_ref().is_some_and(|path| path != MAILBOXES) {
         refuse("mailboxes.path", "its mail.local keeps mailboxes in /var/mail and nowhere else");

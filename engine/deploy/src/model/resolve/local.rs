@@ -202,8 +202,11 @@ fn mailboxes(written: &Local, defaults: &Defaults, faults: &mut Faults) -> Optio
         None => conventional_path(format).to_owned(),
     };
     let path = PathBuf::from(&text);
+    if format == MailboxFormat::Lmtp && parse::literal_with_port(&text) {
+        return Some(Mailboxes { format, path });
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    let place = path.is_absolute() == (format == MailboxFormat::Mbox) && has_only_names(&path);
+    let place = path.is_absolute() == (format != MailboxFormat::Maildir) && has_only_names(&path);
     if !place || !text.chars().all(plain) {
         faults.add("mailboxes.path", FaultKind::MailboxPath { text });
         return None;
@@ -215,6 +218,7 @@ fn conventional_path(format: MailboxFormat) -> &'static str {
     match format {
         MailboxFormat::Mbox => "/var/mail",
         MailboxFormat::Maildir => "Maildir",
+        MailboxFormat::Lmtp => "/run/dovecot/lmtp",
     }
 }
 

@@ -123,7 +123,7 @@ impl Server {
         self.delivered += 1;
         let group = match mailboxes.format {
             MailboxFormat::Mbox => mailbox_group(owner.gid),
-            MailboxFormat::Maildir => owner.gid,
+            MailboxFormat::Maildir | MailboxFormat::Lmtp => owner.gid,
         };
         if mailboxes.format == MailboxFormat::Mbox {
             self.rights.provide(&user.name, Uid::from_raw(owner.uid), Gid::from_raw(group));
@@ -177,6 +177,8 @@ fn write(
             mbox.append(facts, body).map_err(|error| refused(&error.below(&directory)))?;
             Ok(directory.join(&user.name).display().to_string())
         }
+        // No helper is started for it.
+        MailboxFormat::Lmtp => Err(failure("4.3.5", "mailboxes of a server are not written by the helper")),
         MailboxFormat::Maildir => {
             let home = root.path(&user.home);
             let maildir = Maildir { home, path: mailboxes.path.clone() };

@@ -3,6 +3,7 @@
 //! Owns: the form in which a message lies in a mailbox, its locks, and what makes it durable there. May use files,
 //! with the rights of whoever calls. Must not know users, privileges, a queue or a socket.
 
+pub mod lmtp;
 mod lock;
 mod maildir;
 mod mbox;

@@ -4,6 +4,7 @@
 
 mod dns;
 mod helper;
+mod lmtp;
 mod names;
 mod queue;
 mod remote;
