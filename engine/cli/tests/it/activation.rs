@@ -59,8 +59,11 @@ fn a_declaration_becomes_a_running_mta_and_a_second_apply_writes_nothing() {
 
 /// An apply that stays, once it has said that the generation is live.
 fn stays(host: &Host) -> std::process::Child {
-    let mut apply = Command::new(binary());
+    // The tests themselves may run in the background of a shell, which ignores what a terminal sends.
+    let mut apply = Command::new("env");
     apply
+        .arg("--default-signal=HUP,INT,QUIT")
+        .arg(binary())
         .args(["apply", "--foreground"])
         .arg(host.path("etc/mailstack/host.toml"))
         .env("MAILSTACK_ROOT", host.root());

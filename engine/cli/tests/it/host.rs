@@ -4,8 +4,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{self, Command, Output};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
@@ -20,7 +21,7 @@ pub fn binary() -> &'static Path {
         if built.ancestors().all(is_open) {
             return built;
         }
-        let copy = std::env::temp_dir().join(format!("mailstack-under-test-{}", std::process::id()));
+        let copy = std::env::temp_dir().join(format!("mailstack-under-test-{}", process::id()));
         fs::copy(&built, &copy).unwrap();
         copy
     })
@@ -32,8 +33,18 @@ pub struct Host {
 }
 
 /// A port that nobody has.
+///
+/// None twice, and none that the kernel gives to a connection (`ip_local_port_range`): a host of a test comes back to
+/// its ports after others have been at work.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let place = process::id().wrapping_mul(64).wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(place % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Host {
