@@ -4,6 +4,7 @@
 //! all which the host reads goes through. `history` has a line for each generation that went live and was found
 //! good; its last line is what the host can go back to.
 
+use std::cmp::Reverse;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -268,7 +269,10 @@ impl Store {
                 all.push(read(entry.path())?);
             }
         }
-        all.sort_by(|a, b| b.written.cmp(&a.written).then_with(|| a.digest().cmp(b.digest())));
+        // Two of one second: what went live later is newer.
+        let history: Vec<Digest> = self.history().into_iter().map(|activation| activation.digest).collect();
+        let live = |stored: &Stored| history.iter().rposition(|digest| digest == stored.digest());
+        all.sort_by_cached_key(|stored| Reverse((stored.written, live(stored), stored.digest().clone())));
         Ok(all)
     }
 

@@ -160,6 +160,28 @@ fn modes_do_not_depend_on_the_umask() {
 }
 
 #[test]
+fn of_those_written_in_one_second_the_newest_went_live_last() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::below(root.path());
+    let second = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let all = ["a\n", "b\n", "c\n", "d\n"].map(|table| {
+        let candidate = contents(table).seal();
+        store.put(&candidate).unwrap();
+        let manifest = std::fs::File::open(store.place(candidate.digest()).join(MANIFEST)).unwrap();
+        manifest.set_modified(second).unwrap();
+        candidate.digest().clone()
+    });
+    // Whatever the order of the digests is, one of the two differs from it.
+    for order in [[0, 1, 2], [2, 1, 0]] {
+        order.iter().for_each(|at| store.record(&all[*at]).unwrap());
+        let listed: Vec<Digest> = store.list().unwrap().iter().map(|one| one.digest().clone()).collect();
+        let mut expected: Vec<Digest> = order.iter().rev().map(|at| all[*at].clone()).collect();
+        expected.push(all[3].clone());
+        assert_eq!(listed, expected);
+    }
+}
+
+#[test]
 fn what_is_live_or_good_is_never_collected() {
     let root = tempfile::tempdir().unwrap();
     let store = Store::below(root.path());
