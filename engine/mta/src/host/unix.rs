@@ -17,10 +17,17 @@ const LONGEST: usize = 107;
 
 /// Binds a listening socket with the permissions `mode`. A socket that nobody serves any more is replaced. Errors:
 /// `AddrInUse` where somebody serves it, `AlreadyExists` where something else lies there, and the kernel's.
+///
+/// It is bound beside its place as `NAME.new` and renamed, for nobody may find it with the permissions of the umask.
 pub fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
     clear(path)?;
-    let listener = at(path, |path| UnixListener::bind(path))?;
-    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    clear(&beside)?;
+    let listener = at(&beside, |path| UnixListener::bind(path))?;
+    std::fs::set_permissions(&beside, Permissions::from_mode(mode))?;
+    std::fs::rename(&beside, path)?;
     Ok(listener)
 }
 
@@ -76,6 +83,28 @@ mod tests {
             bind(&path, 0o600).unwrap();
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn nobody_sees_other_permissions() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("submit.sock");
+        let seen = std::thread::scope(|scope| {
+            let watched = scope.spawn(|| {
+                loop {
+                    if let Ok(meta) = std::fs::symlink_metadata(&path) {
+                        return meta.permissions().mode() & 0o777;
+                    }
+                }
+            });
+            // Time for the other thread to look again and again.
+            std::thread::yield_now();
+            let listener = bind(&path, 0o601).unwrap();
+            let seen = watched.join().unwrap();
+            drop(listener);
+            seen
+        });
+        assert_eq!(seen, 0o601);
     }
 
     #[test]
