@@ -3,7 +3,8 @@
 #
 #     sh vmtests/systemd/run.sh [MAILSTACK-BINARY] [DIRECTORY]
 #
-# The phases are PHASES, all of guest.sh if it is not set; `package` tries the Debian package in place of the binary.
+# The phases are PHASES, all of guest.sh if it is not set; `package` tries the Debian package in place of the binary, and
+# `takeover-MTA` is a phase of vmtests/takeover, in a root that has that MTA.
 # Boots an overlay of the private root (made on first use) in namespaces of its own, runs guest.sh in it, and reboots it
 # in between. Everything lies below DIRECTORY, target/private-roots/systemd. Nothing of this host is touched.
 # Ends with 0 when all is proven, 1 when something is not, 77 when this host cannot boot it, which is said.
@@ -83,6 +84,7 @@ echo web01.corp.example >"$work/root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost\n192.0.2.10 web01.corp.example web01\n' >"$work/root/etc/hosts"
 : >"$work/root/etc/resolv.conf"
 install -m 755 "$here/guest.sh" "$work/root/root/guest.sh"
+install -m 755 "$here/../takeover/guest.sh" "$work/root/root/takeover.sh"
 case " ${PHASES:-} " in *" package "*)
     install -m 755 "$here/package.sh" "$work/root/root/package.sh"
     for version in 1 2; do
@@ -95,8 +97,11 @@ up
 for phase in ${PHASES:-client receiving-mbox receiving-maildir}; do
     for part in before after; do
         script=guest.sh
-        [ "$phase" != package ] || script=package.sh
-        if ! guest sh "/root/$script" "$phase" "$part"; then
+        case $phase in
+        package) script=package.sh ;;
+        takeover-*) script=takeover.sh ;;
+        esac
+        if ! guest sh "/root/$script" "${phase#takeover-}" "$part"; then
             guest journalctl --no-pager --lines=60 >&2 || true
             echo "FAILED: $phase, $part the reboot" >&2
             exit 1

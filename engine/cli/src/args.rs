@@ -95,9 +95,21 @@ pub enum Command {
         /// Stay until the MTA ends, as the first process of a container; signals are passed on
         #[arg(long)]
         foreground: bool,
+        /// What to do with an MTA that the host has already
+        #[command(flatten)]
+        take_over: TakeOverArguments,
         /// Options of all that changes what runs
         #[command(flatten)]
         change: Change,
+    },
+    /// End the MTA, and give the host back to the one that it had before: its files, its units, and what ran
+    Deactivate {
+        /// Go on where mail waits in mailstack's queue; it stays there
+        #[arg(long)]
+        leave_queue: bool,
+        /// Wait for a lock that another command holds
+        #[arg(long)]
+        wait: bool,
     },
     /// Go back to the generation that was live before
     Rollback {
@@ -185,6 +197,20 @@ pub enum Command {
         #[command(subcommand)]
         command: QueueCommand,
     },
+}
+
+/// What to do with an MTA that the host has already.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TakeOverArguments {
+    /// Stop another MTA, keep it from starting, have it empty its queue, and keep the files that are replaced
+    #[arg(long)]
+    pub take_over: bool,
+    /// How long it has to empty its queue
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "take_over")]
+    pub drain: u64,
+    /// Go on where mail is left in its queue; it stays there
+    #[arg(long, requires = "take_over")]
+    pub leave_queue: bool,
 }
 
 /// What is traced.

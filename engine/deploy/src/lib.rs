@@ -8,6 +8,7 @@ pub mod generation;
 pub mod lock;
 pub mod m4;
 pub mod model;
+pub mod others;
 pub mod plan;
 pub mod sendmail;
 pub mod status;

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::activation::{Activator, sockets};
-use crate::apply::{Cause, Discrepancy, live_config, programs};
+use crate::apply::{Cause, Discrepancy, counts, live_config, programs};
 use crate::generation::{Digest, Drift, LeftOut, Store};
+use crate::others::{self, Before, Queue};
 use crate::sendmail::queue;
 
 /// How a host is.
@@ -45,6 +46,10 @@ pub struct Status {
     pub discrepancies: Vec<Discrepancy>,
     /// Programs that hand mail in and are not in their place.
     pub misplaced: Vec<PathBuf>,
+    /// MTAs that the host was taken over from; `mailstack deactivate` gives it back.
+    pub taken_over: Vec<String>,
+    /// Mail of other MTAs that nobody delivers.
+    pub left_behind: Vec<Queue>,
 }
 
 impl Status {
@@ -79,6 +84,11 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
     let misplaced =
         programs(root, sendmail).into_iter().filter(|program| !is_foreign && !program.is_in_place());
     let waiting = sendmail.map(|sendmail| queue::list(sendmail).len());
+    // The record is root's alone.
+    let record = Before::read(&store).ok().flatten();
+    let queues = record.iter().flat_map(|_| others::queues(root));
+    let left_behind =
+        queues.filter(|queue| config.as_ref().is_some_and(|config| counts(config, queue))).collect();
     let manifest = live.as_ref().map(|live| live.manifest.clone());
     Ok(Status {
         drift: live.as_ref().map_or(Ok(Vec::new()), |live| live.drift())?,
@@ -95,6 +105,8 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
         engine: if sendmail.is_some() { "sendmail" } else { "builtin" },
         waiting,
         misplaced: misplaced.map(|program| program.path).collect(),
+        taken_over: record.map(|record| record.mtas).unwrap_or_default(),
+        left_behind,
     })
 }
 

@@ -65,6 +65,7 @@ pub fn run() -> Result<(), Failure> {
     }
     left_out.extend(systemd("all roles under systemd", ROLES)?);
     left_out.extend(systemd("the Debian package", "package")?);
+    left_out.extend(takeover()?);
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let packages = ["--package", "mailstack", "--package", "mailstack-vmtests"];
     let mut build = cargo(&["build", "--release", "--target", &target]);
@@ -137,6 +138,20 @@ const ENGINES: &[(&str, &[&str])] = &[
         &["--engine", "builtin", "--engine-of", "mailhost=sendmail", "--engine-of", "gw=sendmail"],
     ),
 ];
+
+/// Taking over from the MTAs of Debian and giving back; returns why not, where this machine cannot.
+fn takeover() -> Result<Option<String>, Failure> {
+    let what = "hosts that have Sendmail, Postfix or Exim already";
+    println!("\n== {what}");
+    let mut script = program("sh", &["vmtests/takeover/run.sh"]);
+    script.arg(step::target().join("release/mailstack")).arg(step::target().join("private-roots"));
+    let status = script.status().map_err(|error| format!("{what}: {error}"))?;
+    match status.code() {
+        Some(0) => Ok(None),
+        Some(CANNOT_BOOT) => Ok(Some(format!("{what}: the reason stands above"))),
+        _ => Err(format!("{what}: failed ({status}): sh vmtests/takeover/run.sh")),
+    }
+}
 
 /// What needs a systemd that boots; returns why not, where this machine cannot.
 fn systemd(what: &str, phases: &str) -> Result<Option<String>, Failure> {

@@ -2,19 +2,21 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anstream::eprintln;
-use mailstack_deploy::apply::{self, Apply, Cause, Done, Journal, Proof, Queued, Wanted};
+use mailstack_deploy::apply::{self, Apply, Cause, Done, Journal, Proof, Queued, TakeOver, Wanted};
 use mailstack_deploy::build::contents;
 use mailstack_deploy::generation::{Contents, Stored};
 use mailstack_deploy::plan::Plan;
-use mailstack_mta::control::Client;
+use mailstack_mta::control::{Client, ControlError};
 use mailstack_mta::host::Root;
+use mailstack_mta::spool::transfer;
 use mailstack_mta::submission::drop;
 use mailstack_runtime::{Config, Paths};
 use serde::Serialize;
 
-use crate::args::Change;
+use crate::args::{Change, TakeOverArguments};
 use crate::declaration::Declaration;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -33,17 +35,24 @@ struct Report<'a> {
 }
 
 /// Makes the host what a declaration says.
-pub fn apply(host: &HostTree, file: &Path, change: Change) -> Result<Exit, Failure> {
+pub fn apply(
+    host: &HostTree,
+    file: &Path,
+    take_over: TakeOverArguments,
+    change: Change,
+) -> Result<Exit, Failure> {
     let declaration = Declaration::proven(file)?;
     let paths = declaration.model.runtime_config().paths;
     let make = |live: Option<&Stored>| make(&declaration, live);
-    go(host, &paths, &Wanted::Made(&make), change)
+    let TakeOverArguments { take_over, drain, leave_queue } = take_over;
+    let take_over = take_over.then_some(TakeOver { drain: Duration::from_secs(drain), leave_queue });
+    go(host, &paths, &Wanted::Made(&make), take_over, change)
 }
 
 /// Goes back to a generation.
 pub fn rollback(host: &HostTree, to: Option<&str>, change: Change) -> Result<Exit, Failure> {
     let paths = host.live_paths()?.ok_or_else(|| Failure::Nothing { root: host.root.clone() })?;
-    go(host, &paths, &Wanted::Stored(to), change)
+    go(host, &paths, &Wanted::Stored(to), None, change)
 }
 
 /// What an apply of a file would do.
@@ -59,6 +68,7 @@ pub fn preview(host: &HostTree, file: &Path) -> Result<Plan, Failure> {
         prover: &prover,
         queued: &queued,
         wait: false,
+        take_over: None,
     };
     Ok(apply.preview(&Wanted::Made(&make))?)
 }
@@ -81,7 +91,13 @@ fn make(declaration: &Declaration, live: Option<&Stored>) -> Result<Contents, Ca
     Ok(contents)
 }
 
-fn go(host: &HostTree, paths: &Paths, wanted: &Wanted<'_>, change: Change) -> Result<Exit, Failure> {
+fn go(
+    host: &HostTree,
+    paths: &Paths,
+    wanted: &Wanted<'_>,
+    take_over: Option<TakeOver>,
+    change: Change,
+) -> Result<Exit, Failure> {
     let activator = host.activator(paths);
     let prover = CandidateProver::new(&host.root);
     let queued = |config: &Config| queued(host, config);
@@ -91,6 +107,7 @@ fn go(host: &HostTree, paths: &Paths, wanted: &Wanted<'_>, change: Change) -> Re
         prover: &prover,
         queued: &queued,
         wait: change.wait,
+        take_over,
     };
     let progress = Progress::new();
     let mut listener = |event| progress.take(&event);
@@ -100,7 +117,7 @@ fn go(host: &HostTree, paths: &Paths, wanted: &Wanted<'_>, change: Change) -> Re
 }
 
 /// What waits in the queue of the built-in MTA.
-fn queued(host: &HostTree, config: &Config) -> Queued {
+pub(super) fn queued(host: &HostTree, config: &Config) -> Queued {
     let (root, paths) = (Root::new(&host.root), &config.paths);
     let dropped = drop::count(&root.path(&paths.drop)).unwrap_or_default();
     let is_new = fs::read_dir(root.path(&paths.spool)).is_ok_and(|mut entries| entries.next().is_none());
@@ -108,6 +125,19 @@ fn queued(host: &HostTree, config: &Config) -> Queued {
         Ok(status) if status.queued + status.dropped == 0 => Queued::Nothing,
         Ok(status) => Queued::Messages(status.queued + status.dropped),
         Err(_) if is_new && dropped == 0 => Queued::Nothing,
+        Err(ControlError::NotRunning { .. }) => on_disk(&root.path(&paths.spool), dropped),
+        Err(error) => Queued::Unknown(error.to_string()),
+    }
+}
+
+/// What waits where no MTA runs that could say it.
+fn on_disk(spool: &Path, dropped: u64) -> Queued {
+    match transfer::verify(spool) {
+        Ok(found) if found.messages + dropped == 0 && found.unreadable.is_empty() => Queued::Nothing,
+        Ok(found) => {
+            let unreadable = u64::try_from(found.unreadable.len()).unwrap_or(u64::MAX);
+            Queued::Messages(found.messages.saturating_add(dropped).saturating_add(unreadable))
+        }
         Err(error) => Queued::Unknown(error.to_string()),
     }
 }

@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::activate;
-use crate::args::Change;
+use crate::args::{Change, TakeOverArguments};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::host::HostTree;
@@ -19,11 +19,16 @@ use crate::host::HostTree;
 const END: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
 /// Makes the host what a declaration says, and stays until its MTA ends.
-pub fn apply(mut host: HostTree, file: &Path, change: Change) -> Result<Exit, Failure> {
+pub fn apply(
+    mut host: HostTree,
+    file: &Path,
+    take_over: TakeOverArguments,
+    change: Change,
+) -> Result<Exit, Failure> {
     host.foreground = true;
     // From here on they wait until they are taken below: none is lost while the apply is at work.
     let held = held().map_err(|errno| failed("hold signals back", errno))?;
-    let applied = activate::apply(&host, file, change);
+    let applied = activate::apply(&host, file, take_over, change);
     let Some(paths) = host.live_paths().ok().flatten() else { return applied };
     let activator = host.activator(&paths);
     if !matches!(applied, Ok(Exit::Done)) {

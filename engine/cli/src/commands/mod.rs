@@ -4,6 +4,7 @@ mod activate;
 mod auth;
 mod build;
 mod check;
+mod deactivate;
 mod foreground;
 mod generations;
 mod metrics;
@@ -48,8 +49,13 @@ pub fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Auth { command: AuthCommand::Hash { user } } => auth::hash(&user),
         Command::Plan { file, json, exit_code } => plan::plan(&host()?, &file, json, exit_code),
         Command::Build { file, output } => build::build(&file, &output),
-        Command::Apply { file, foreground: false, change } => activate::apply(&host()?, &file, change),
-        Command::Apply { file, foreground: true, change } => foreground::apply(host()?, &file, change),
+        Command::Apply { file, foreground: false, take_over, change } => {
+            activate::apply(&host()?, &file, take_over, change)
+        }
+        Command::Apply { file, foreground: true, take_over, change } => {
+            foreground::apply(host()?, &file, take_over, change)
+        }
+        Command::Deactivate { leave_queue, wait } => deactivate::deactivate(&host()?, leave_queue, wait),
         Command::Rollback { to, change } => activate::rollback(&host()?, to.as_deref(), change),
         Command::Gc { keep, wait, json } => generations::collect(&host()?, keep, wait, json),
         Command::Generations { json } => generations::generations(&host()?, json),

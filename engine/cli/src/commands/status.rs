@@ -8,6 +8,7 @@ use annotate_snippets::Level;
 use anstream::eprintln;
 use mailstack_deploy::build::contents;
 use mailstack_deploy::generation::Drift;
+use mailstack_deploy::others::Queue;
 use mailstack_deploy::plan::text_diff;
 use mailstack_deploy::status::{self, Status};
 use mailstack_mta::control::Status as Mta;
@@ -93,6 +94,7 @@ pub fn status(host: &HostTree, json: bool) -> Result<Exit, Failure> {
         let limit = host.live().ok().flatten().map_or(0, |config| config.limits.free_space);
         let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
         found.extend(report.mta.iter().flat_map(|mta| mail::warnings(mta, limit, now)));
+        found.extend(left_behind(&report.host));
         found.iter().for_each(|words| eprintln!("{}", words.render(Level::WARNING)));
     }
     Ok(exit)
@@ -161,10 +163,24 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
         rows.push(("queue", format!("{waiting} messages")));
     }
     rows.extend(report.drops.iter().flat_map(Drops::rows));
+    if !host.taken_over.is_empty() {
+        let text =
+            format!("{}, which `mailstack deactivate` gives the host back to", host.taken_over.join(" and "));
+        rows.push(("before", text));
+    }
     if !host.checked {
         rows.push(("unchecked", "ports and permissions, which root sees: ask as root".to_owned()));
     }
     rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect()
+}
+
+/// Mail that a take-over left where it was. No fault of what runs.
+fn left_behind(status: &Status) -> Option<Words> {
+    let words = Words::new("mail of another MTA is on this host, and nobody delivers it");
+    let note = |words: Words, queue: &Queue| words.note(words::queue(queue));
+    let words = status.left_behind.iter().fold(words, note);
+    let help = "mailstack deactivate, and then mailstack apply --take-over FILE, where it has more time: --drain SECONDS";
+    (!status.left_behind.is_empty()).then(|| words.help(help))
 }
 
 fn process(report: &Report) -> String {

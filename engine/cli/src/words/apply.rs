@@ -2,6 +2,7 @@
 
 use mailstack_deploy::apply::{ApplyError, Cause, Discrepancy, Note, Obstacle, Queued, Step, Undone};
 use mailstack_deploy::generation::{Digest, Drift};
+use mailstack_deploy::others::Queue;
 
 use super::Words;
 use crate::exit::Exit;
@@ -15,6 +16,9 @@ pub fn step(step: Step) -> &'static str {
         Step::Preflight => "look at what is on this host",
         Step::Write => "write the generation",
         Step::Prove => "prove the generation",
+        Step::Drain => "empty the queue of the other MTA",
+        Step::Keep => "keep what the other MTA has",
+        Step::TakeOver => "stop the other MTA",
         Step::Furnish => "make directories and programs",
         Step::Switch => "switch to the generation",
         Step::Stop => "end the MTA that runs",
@@ -22,6 +26,8 @@ pub fn step(step: Step) -> &'static str {
         Step::Verify => "check what runs",
         Step::Record => "record that it is good",
         Step::RollBack => "go back to the generation before",
+        Step::Withdraw => "take away what leads to it",
+        Step::GiveBack => "give back what the other MTA had",
     }
 }
 
@@ -38,7 +44,48 @@ pub fn note(note: &Note) -> Words {
         Note::PolicyOnly { reason } => {
             Words::new(format!("only the policy was proven before the switch: {reason}"))
         }
+        Note::Draining(queues) => Words::new(format!("left in the queue of the other MTA: {}", list(queues))),
+        Note::Left(queues) => Words::new(format!("mail stays where nobody delivers it: {}", list(queues)))
+            .help("`mailstack deactivate` gives the host back to the MTA that can"),
+        Note::Stopped { name } => Words::new(format!("{name} is stopped, and does not start any more")),
+        Note::Started { name, started: true } => Words::new(format!("{name} is started, as it was before")),
+        Note::Started { name, started: false } => Words::new(format!("{name} may start again, as before")),
+        Note::Orphan { command } => {
+            Words::new(format!("this ran, and no unit and no script starts it: {command}"))
+                .help("after `mailstack deactivate`, start it yourself")
+        }
+        Note::Stays { path } => {
+            Words::new(format!("{} was changed since it was taken over, and stays", path.display()))
+        }
+        Note::QueueStays(queued) => {
+            let (note, _) = queue_stays(queued);
+            Words::new(note)
+                .help("`mailstack apply FILE` delivers it; `mailstack queue export DIR` has it as files")
+        }
     }
+}
+
+fn list(queues: &[Queue]) -> String {
+    queues.iter().map(queue).collect::<Vec<_>>().join(", ")
+}
+
+/// A queue of another MTA.
+pub fn queue(queue: &Queue) -> String {
+    format!("{} ({} files)", queue.path.display(), queue.files)
+}
+
+fn queue_stays(queued: &Queued) -> (String, String) {
+    let what = match queued {
+        Queued::Nothing => "holds nothing".to_owned(),
+        Queued::Messages(count) => format!("holds {count} messages, which nobody would deliver"),
+        Queued::Unknown(why) => format!("cannot be looked at: {why}"),
+    };
+    (
+        format!("mailstack's queue {what}"),
+        "let them be delivered first: `mailstack queue flush`, then `mailstack queue list`; or leave them there: \
+         `mailstack deactivate --leave-queue`"
+            .to_owned(),
+    )
 }
 
 /// An apply that failed.
@@ -94,6 +141,10 @@ pub(super) fn cause(cause: &Cause) -> (Words, Exit) {
             (words.help(help), Exit::Unable)
         }
         Cause::Obstacles(found) => obstacles(found),
+        Cause::QueueStays(queued) => {
+            let (note, help) = queue_stays(queued);
+            (Words::new(cause.to_string()).note(note).help(help), Exit::Unable)
+        }
         Cause::Unproven(_) => (Words::new(cause.to_string()).because(cause), Exit::RolledBack),
         Cause::Activation(error) => super::activation(error),
         Cause::Discrepancies(found) => {
@@ -103,12 +154,21 @@ pub(super) fn cause(cause: &Cause) -> (Words, Exit) {
     }
 }
 
+/// What is to be done about another MTA as a whole.
+const TAKE_OVER: &str = "or have mailstack do it: `mailstack apply --take-over FILE` stops the other MTA, has it empty its \
+                         queue and keeps its files; `mailstack deactivate` gives all back";
+
 fn obstacles(found: &[Obstacle]) -> (Words, Exit) {
     let words = Words::new("something on this host is in the way");
     let words = found.iter().fold(words, |words, obstacle| {
         let (note, help) = obstacle_words(obstacle);
         words.note(note).help(help)
     });
+    // Where it helps: what no take-over deals with is to be put right first.
+    let words = match found.iter().any(Obstacle::can_be_taken_over) {
+        true => words.help(TAKE_OVER),
+        false => words,
+    };
     (words, Exit::Unable)
 }
 
@@ -133,7 +193,7 @@ fn obstacle_words(obstacle: &Obstacle) -> (String, String) {
         }
         Obstacle::Queue { path, files } => (
             format!("{} holds mail of another MTA ({files} files)", path.display()),
-            format!("let that MTA deliver it first, then empty {}", path.display()),
+            format!("let that MTA deliver it first, then empty {}; mailstack leaves it there with --leave-queue", path.display()),
         ),
         Obstacle::NoUser { name } => no_user(name),
         Obstacle::Below { root } => (
@@ -158,6 +218,25 @@ fn obstacle_words(obstacle: &Obstacle) -> (String, String) {
         Obstacle::File { path } => (
             format!("{} was not written by mailstack", path.display()),
             format!("keep what you need of it, and move it away: mv {0} {0}.before", path.display()),
+        ),
+        Obstacle::Unit { mta, name, active } => {
+            let how = if *active { "runs" } else { "starts with the host" };
+            (format!("{mta} {how}: {name}"), format!("stop it, and keep it from starting: systemctl mask --now {name}"))
+        }
+        Obstacle::Script { mta, path } => {
+            let name = path.file_name().unwrap_or_default().display();
+            (
+                format!("{mta} starts with the host: {}", path.display()),
+                format!("keep it from starting: update-rc.d {name} disable"),
+            )
+        }
+        Obstacle::Process { mta, pid, name } => {
+            (format!("{mta} runs: {name} (process {pid})"), format!("end it: kill {pid}"))
+        }
+        Obstacle::CutShort => (
+            "a take-over of this host was cut short".to_owned(),
+            "go on with it (`mailstack apply --take-over FILE`), or give the host back (`mailstack deactivate`)"
+                .to_owned(),
         ),
         Obstacle::OtherEngine { queued } => other_engine(queued),
     }

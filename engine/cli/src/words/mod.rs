@@ -26,7 +26,7 @@ use mailstack_mta::spool::transfer::TransferError;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-pub use apply::{discrepancy, drift, note, step};
+pub use apply::{discrepancy, drift, note, queue, step};
 pub use declaration::{FaultReport, at_places, finding, reports};
 pub use expect::unmet;
 

@@ -19,4 +19,5 @@ mod queue;
 mod reference;
 mod reproducible;
 mod sendmail;
+mod takeover;
 mod transcripts;

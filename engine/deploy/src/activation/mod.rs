@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use daemon::{Daemon, LOG, Places};
 pub use engines::Engines;
+pub(crate) use systemd::systemctl;
 pub use systemd::{Systemd, is_running as systemd_is_running};
 
 use crate::generation::disk::DiskError;

@@ -190,7 +190,8 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-fn systemctl(arguments: &[&str]) -> Result<String, ActivationError> {
+/// Runs systemctl; returns what it prints.
+pub(crate) fn systemctl(arguments: &[&str]) -> Result<String, ActivationError> {
     run("systemctl", arguments)
 }
 

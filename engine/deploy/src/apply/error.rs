@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use super::{Discrepancy, Obstacle, Step};
+use super::{Discrepancy, Obstacle, Queued, Step};
 use crate::activation::ActivationError;
 use crate::generation::disk::DiskError;
 use crate::generation::{Digest, Drift, StoreError};
@@ -44,6 +44,9 @@ pub enum Cause {
     /// Something is on the host already.
     #[error("something on this host is in the way")]
     Obstacles(Vec<Obstacle>),
+    /// Mail waits that nobody would deliver any more.
+    #[error("mail waits in mailstack's queue")]
+    QueueStays(Queued),
     /// The candidate does not do what its role promises.
     #[error("the generation does not do what its role promises")]
     Unproven(#[source] Box<dyn Error + Send + Sync>),

@@ -136,8 +136,19 @@ impl Program {
         }
     }
 
-    fn is_missing(&self) -> bool {
+    /// Whether nothing is in its place.
+    pub(super) fn is_missing(&self) -> bool {
         self.path.symlink_metadata().is_err()
+    }
+
+    /// Whether it is the very link that mailstack makes.
+    pub(super) fn is_link(&self) -> bool {
+        match &self.wanted {
+            Form::Link(target) | Form::Sendmail(target) => {
+                fs::read_link(&self.path).is_ok_and(|found| found == *target)
+            }
+            Form::Script(_) => false,
+        }
     }
 
     fn put(&self) -> Result<(), DiskError> {

@@ -1,8 +1,10 @@
 //! The steps of an apply, and what is said while they are done.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{ApplyError, Cause};
+use super::{ApplyError, Cause, Queued};
+use crate::others::Queue;
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -20,6 +22,12 @@ pub enum Step {
     Write,
     /// Prove it while it is not live.
     Prove,
+    /// Have another MTA deliver what is in its queue.
+    Drain,
+    /// Note how the host is, and copy what will be replaced.
+    Keep,
+    /// Stop another MTA, and keep it from starting.
+    TakeOver,
     /// Make directories, and the programs that hand mail in.
     Furnish,
     /// Make it the live one.
@@ -34,6 +42,10 @@ pub enum Step {
     Record,
     /// Go back to the generation before.
     RollBack,
+    /// Take away what leads to a generation.
+    Withdraw,
+    /// Give the host back to the MTA that it had.
+    GiveBack,
 }
 
 /// Something that the user must hear, beside the steps.
@@ -51,6 +63,34 @@ pub enum Note {
         /// Why.
         reason: String,
     },
+    /// What is left in the queues of another MTA, while it empties them.
+    Draining(Vec<Queue>),
+    /// Mail that stays in the queues of another MTA, where nobody delivers it.
+    Left(Vec<Queue>),
+    /// Something of another MTA was kept from starting, and ended.
+    Stopped {
+        /// Its unit, script or command.
+        name: String,
+    },
+    /// Something of another MTA may start again.
+    Started {
+        /// Its unit, script or command.
+        name: String,
+        /// Whether it was started.
+        started: bool,
+    },
+    /// A process of another MTA that no unit and no script starts.
+    Orphan {
+        /// Its command.
+        command: String,
+    },
+    /// A file is neither mailstack's nor what was kept, and stays.
+    Stays {
+        /// Its place.
+        path: PathBuf,
+    },
+    /// Mail that stays in the queue of mailstack's MTA, where nobody delivers it.
+    QueueStays(Queued),
 }
 
 /// What happens, as it happens.
@@ -83,9 +123,18 @@ impl<'a> Journal<'a> {
         step: Step,
         work: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, ApplyError> {
+        self.told(step, |_| work())
+    }
+
+    /// Does one step that has something to say meanwhile.
+    pub fn told<T, E: Into<Cause>>(
+        &mut self,
+        step: Step,
+        work: impl FnOnce(&mut dyn FnMut(Note)) -> Result<T, E>,
+    ) -> Result<T, ApplyError> {
         (self.listener)(Event::Begin(step));
         let begin = Instant::now();
-        match work() {
+        match work(&mut |note| (self.listener)(Event::Note(note))) {
             Ok(value) => {
                 (self.listener)(Event::End(step, begin.elapsed()));
                 Ok(value)

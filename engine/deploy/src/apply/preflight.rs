@@ -10,6 +10,7 @@ use mailstack_runtime::{Config, Sendmail};
 
 use super::furnish::{Owner, has_user, programs};
 use crate::activation::sockets;
+use crate::others::{self, Presence, Process, Queue};
 use crate::sendmail::users::Users;
 
 /// Something that is in the way.
@@ -32,7 +33,7 @@ pub enum Obstacle {
     },
     /// Mail of another MTA that nobody would deliver any more.
     Queue {
-        /// The queue's directory.
+        /// The queue's directory, as below `/`.
         path: PathBuf,
         /// How many files are in it.
         files: usize,
@@ -66,6 +67,33 @@ pub enum Obstacle {
         /// Its place.
         path: PathBuf,
     },
+    /// A unit of another MTA that is started, or starts with the host.
+    Unit {
+        /// Whose.
+        mta: &'static str,
+        /// Its name.
+        name: String,
+        /// Whether it is started.
+        active: bool,
+    },
+    /// A script of `/etc/init.d` that starts another MTA with the host.
+    Script {
+        /// Whose.
+        mta: &'static str,
+        /// Its place.
+        path: PathBuf,
+    },
+    /// A daemon of another MTA.
+    Process {
+        /// Whose.
+        mta: &'static str,
+        /// Its process id.
+        pid: u32,
+        /// What the kernel calls it.
+        name: String,
+    },
+    /// A take-over was cut short, and this run does not go on with it.
+    CutShort,
     /// Mail of the other engine, which would not be delivered any more.
     OtherEngine {
         /// What is known of it.
@@ -85,19 +113,28 @@ pub enum Queued {
     Unknown(String),
 }
 
-/// Queues of other MTAs, where they are after their own installation.
-const QUEUES: &[&str] = &[
-    "/var/spool/mqueue",
-    "/var/spool/mqueue-client",
-    "/var/spool/postfix/maildrop",
-    "/var/spool/postfix/incoming",
-    "/var/spool/postfix/active",
-    "/var/spool/postfix/deferred",
-    "/var/spool/postfix/hold",
-    "/var/spool/exim4/input",
-    "/var/spool/smtpd/queue",
-    "/var/spool/nullmailer/queue",
-];
+impl Obstacle {
+    /// Whether a take-over deals with it.
+    pub fn can_be_taken_over(&self) -> bool {
+        match self {
+            Obstacle::Listener { owner, .. } => {
+                owner.as_ref().is_some_and(|(_, name)| others::is_known_process(name))
+            }
+            Obstacle::Program { .. }
+            | Obstacle::Queue { .. }
+            | Obstacle::File { .. }
+            | Obstacle::Unit { .. }
+            | Obstacle::Script { .. }
+            | Obstacle::Process { .. }
+            | Obstacle::CutShort => true,
+            Obstacle::NoUser { .. }
+            | Obstacle::Below { .. }
+            | Obstacle::NoSendmail { .. }
+            | Obstacle::Permissions { .. }
+            | Obstacle::OtherEngine { .. } => false,
+        }
+    }
+}
 
 /// Everything that is in the way. `ours` is the process id of our own MTA, where it runs.
 pub(super) fn obstacles(root: &Path, config: &Config, ours: Option<u32>) -> Vec<Obstacle> {
@@ -108,14 +145,30 @@ pub(super) fn obstacles(root: &Path, config: &Config, ours: Option<u32>) -> Vec<
     let user = config.restricted.iter().map(|restricted| restricted.user.clone());
     found.extend(user.filter(|name| !has_user(root, name)).map(|name| Obstacle::NoUser { name }));
     found.extend(taken(&config.listeners, ours));
-    if root == Path::new("/") {
-        // What waits in Sendmail's own queues it goes on with.
-        let own = |path: &&&str| {
-            sendmail.is_some_and(|it| [&it.daemon_queue, &it.client_queue].contains(&&PathBuf::from(path)))
-        };
-        found.extend(QUEUES.iter().filter(|path| !own(path)).filter_map(|path| queue(Path::new(path))));
-    }
+    let queues = others::queues(root).into_iter().filter(|queue| counts(config, queue));
+    found.extend(queues.map(|queue| Obstacle::Queue { path: queue.path, files: queue.files }));
     found
+}
+
+/// Whether what is in a queue would not be delivered any more: in Sendmail's own queues it goes on with what waits.
+pub(crate) fn counts(config: &Config, queue: &Queue) -> bool {
+    config.sendmail.as_ref().is_none_or(|it| ![&it.daemon_queue, &it.client_queue].contains(&&queue.path))
+}
+
+/// What there is of other MTAs that would run beside.
+pub(super) fn daemons(found: &[Presence]) -> Vec<Obstacle> {
+    let mut all = Vec::new();
+    for Presence { mta, units, scripts, processes } in found {
+        all.extend(units.iter().map(|unit| Obstacle::Unit {
+            mta,
+            name: unit.name.clone(),
+            active: unit.active,
+        }));
+        all.extend(scripts.iter().map(|script| Obstacle::Script { mta, path: script.path() }));
+        let process = |it: &Process| Obstacle::Process { mta, pid: it.pid, name: it.name.clone() };
+        all.extend(processes.iter().map(process));
+    }
+    all
 }
 
 /// What the host's Sendmail lacks: it is its packaging's, and verified, never changed.
@@ -176,7 +229,7 @@ pub(super) fn no_user(root: &Path) -> Option<Obstacle> {
     Owner::of(root).err().map(|name| Obstacle::NoUser { name })
 }
 
-fn taken(wanted: &BTreeSet<SocketAddr>, ours: Option<u32>) -> Vec<Obstacle> {
+pub(super) fn taken(wanted: &BTreeSet<SocketAddr>, ours: Option<u32>) -> Vec<Obstacle> {
     let own = ours.map(sockets::listened_by).unwrap_or_default();
     let mut found = Vec::new();
     for listener in sockets::listeners().into_iter().filter(|l| !own.contains(&l.address)) {
@@ -195,21 +248,6 @@ fn conflict(wanted: SocketAddr, taken: SocketAddr) -> bool {
         && (wanted.ip() == taken.ip()
             || covers(taken.ip(), wanted.ip())
             || (covers(wanted.ip(), taken.ip()) && wanted.is_ipv4() == taken.is_ipv4()))
-}
-
-fn queue(path: &Path) -> Option<Obstacle> {
-    let files = count_files(path);
-    (files > 0).then(|| Obstacle::Queue { path: path.to_owned(), files })
-}
-
-fn count_files(dir: &Path) -> usize {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let count = |entry: fs::DirEntry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => count_files(&entry.path()),
-        Ok(kind) if kind.is_file() => 1,
-        _ => 0,
-    };
-    entries.map(count).sum()
 }
 
 #[cfg(test)]
@@ -236,14 +274,5 @@ mod tests {
                 "{wanted} {taken}"
             );
         }
-    }
-
-    #[test]
-    fn a_foreign_queue_with_mail_is_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(queue(dir.path()), None);
-        fs::create_dir(dir.path().join("A")).unwrap();
-        fs::write(dir.path().join("A/qf1"), "").unwrap();
-        assert_eq!(queue(dir.path()), Some(Obstacle::Queue { path: dir.path().to_owned(), files: 1 }));
     }
 }

@@ -8,11 +8,13 @@ use mailstack_runtime::{CONFIG_PATH, Config};
 
 use super::furnish::{self, Owner};
 use super::{
-    ApplyError, Cause, Journal, Note, Obstacle, Proof, Prover, Queued, Step, Undone, preflight, verify,
+    ApplyError, Cause, Journal, Note, Obstacle, Proof, Prover, Queued, Step, TakeOver, preflight, takeover,
+    verify,
 };
 use crate::activation::{Activator, Running, START_DEADLINE};
 use crate::generation::{Candidate, Contents, Digest, Store, StoreError, Stored};
 use crate::lock::Lock;
+use crate::others::Before;
 use crate::plan::{Plan, Runs, Side, State, Tree, Verb};
 use crate::sendmail::links;
 
@@ -39,6 +41,8 @@ pub struct Apply<'a> {
     pub queued: &'a dyn Fn(&Config) -> Queued,
     /// Wait for a lock that somebody else holds.
     pub wait: bool,
+    /// Take over from another MTA; None: refuse where there is one.
+    pub take_over: Option<TakeOver>,
 }
 
 /// What an apply did.
@@ -55,17 +59,17 @@ pub struct Done {
 }
 
 /// A generation that is on its way to be live.
-struct Target {
-    digest: Digest,
-    tree: Tree,
-    config: Config,
+pub(super) struct Target {
+    pub(super) digest: Digest,
+    pub(super) tree: Tree,
+    pub(super) config: Config,
     /// None where it is in the store already.
-    candidate: Option<Candidate>,
+    pub(super) candidate: Option<Candidate>,
 }
 
 impl Target {
     /// The places of all its files, derived ones too.
-    fn files(&self) -> Vec<&str> {
+    pub(super) fn files(&self) -> Vec<&str> {
         self.tree.keys().map(String::as_str).collect()
     }
 }
@@ -83,7 +87,7 @@ impl Apply<'_> {
         }
         let plan = journal.step(Step::Plan, || self.plan(&store, &target))?;
         let running = self.activator.running().map_err(|e| ApplyError::new(Step::Plan, e.into()))?;
-        if plan.is_empty() && self.is_settled(&store, &target)? {
+        if plan.is_empty() && !self.is_cut_short(&store) && self.is_settled(&store, &target)? {
             return Ok(Done { plan, changed: false, running, proof: None });
         }
         journal.step(Step::Lock, || lock.announce())?;
@@ -109,18 +113,37 @@ impl Apply<'_> {
         running: Option<Running>,
         journal: &mut Journal<'_>,
     ) -> Result<Done, ApplyError> {
-        journal.step(Step::Preflight, || self.preflight(store, target, running))?;
+        let found = journal.step(Step::Preflight, || self.preflight(store, target, running))?;
         journal.step(Step::Write, || write(store, target))?;
         let place = store.place(&target.digest);
         let proof = journal.step(Step::Prove, || self.prover.prove(&place).map_err(Cause::Unproven))?;
         if let Proof::PolicyOnly { reason } = &proof {
             journal.note(Note::PolicyOnly { reason: reason.clone() });
         }
-        journal.step(Step::Furnish, || self.furnish(store, target, &place))?;
+        self.drain(target, journal)?;
         let before = before(store, &target.digest);
-        match self.go_live(store, target, &plan, journal) {
+        let taken = Before::read(store).map_err(|error| ApplyError::new(Step::Keep, error.into()))?;
+        let taking = !found.is_empty() || taken.as_ref().is_some_and(|record| !record.complete);
+        let prepared = match taking {
+            true => self.take_over(store, target, &found, journal),
+            false => Ok(()),
+        };
+        let prepared = prepared.and_then(|()| {
+            journal
+                .step(Step::Furnish, || self.furnish(store, target, &place))
+                .map_err(|error| (error, taking))
+        });
+        let live = prepared
+            .and_then(|()| self.go_live(store, target, &plan, journal).map_err(|error| (error, true)));
+        match live {
             Ok(running) => Ok(Done { plan, changed: true, running: Some(running), proof: Some(proof) }),
-            Err(error) => Err(self.roll_back(store, before, error, journal)),
+            Err((error, false)) => Err(error),
+            Err((error, true)) => {
+                // What was taken before this run, of a host that has a generation, stays taken.
+                let returns = taking && (before.is_none() || taken.is_none());
+                let error = self.roll_back(store, before, error, journal);
+                Err(if returns { self.return_host(store, target, error, journal) } else { error })
+            }
         }
     }
 
@@ -166,7 +189,13 @@ impl Apply<'_> {
             && is_furnished())
     }
 
-    fn preflight(&self, store: &Store, target: &Target, running: Option<Running>) -> Result<(), Cause> {
+    /// Returns what a take-over has to deal with.
+    fn preflight(
+        &self,
+        store: &Store,
+        target: &Target,
+        running: Option<Running>,
+    ) -> Result<Vec<Obstacle>, Cause> {
         let config = &target.config;
         let mut found = match &config.sendmail {
             Some(sendmail) => preflight::of_sendmail(self.root, config, sendmail),
@@ -182,7 +211,15 @@ impl Apply<'_> {
         } else if !self.activator.make_users(None)? {
             found.extend(preflight::no_user(self.root));
         }
-        if found.is_empty() { Ok(()) } else { Err(Cause::Obstacles(found)) }
+        found.extend(preflight::daemons(&self.others(config)?));
+        let is_taken = |obstacle: &Obstacle| self.take_over.is_some() && obstacle.can_be_taken_over();
+        if found.iter().all(is_taken) {
+            return Ok(found);
+        }
+        if self.take_over.is_none() && self.is_cut_short(store) {
+            found.push(Obstacle::CutShort);
+        }
+        Err(Cause::Obstacles(found))
     }
 
     /// Mail in the queue of the built-in MTA, where that is live and Sendmail will be. The other way round Sendmail's
@@ -193,7 +230,7 @@ impl Apply<'_> {
         Ok((queued != Queued::Nothing).then_some(Obstacle::OtherEngine { queued }))
     }
 
-    fn furnish(&self, store: &Store, target: &Target, generation: &Path) -> Result<(), Cause> {
+    pub(super) fn furnish(&self, store: &Store, target: &Target, generation: &Path) -> Result<(), Cause> {
         let config = &target.config;
         if let Some(sendmail) = &config.sendmail {
             furnish::jail(self.root, &target.config)?;
@@ -221,20 +258,21 @@ impl Apply<'_> {
             _ => self.restart(journal)?,
         };
         journal.step(Step::Verify, || self.verify(&target.config, running))?;
-        if store.last_good().as_ref() != Some(&target.digest) {
-            journal.step(Step::Record, || store.record(&target.digest))?;
+        let is_new = store.last_good().as_ref() != Some(&target.digest);
+        if is_new || self.is_cut_short(store) {
+            journal.step(Step::Record, || record(store, &target.digest, is_new))?;
         }
         // Of the generation before; it is good without, and what is left leads nowhere.
         let _ = links::sweep(self.root, store);
         Ok(running)
     }
 
-    fn restart(&self, journal: &mut Journal<'_>) -> Result<Running, ApplyError> {
+    pub(super) fn restart(&self, journal: &mut Journal<'_>) -> Result<Running, ApplyError> {
         journal.step(Step::Stop, || self.activator.stop())?;
         journal.step(Step::Start, || self.activator.start())
     }
 
-    fn verify(&self, config: &Config, running: Running) -> Result<(), Cause> {
+    pub(super) fn verify(&self, config: &Config, running: Running) -> Result<(), Cause> {
         let begin = Instant::now();
         loop {
             let found = verify::discrepancies(self.root, config, running.pid);
@@ -247,50 +285,6 @@ impl Apply<'_> {
             }
         }
         self.prover.verify(config).map_err(Cause::Unproven)
-    }
-
-    /// Makes the generation before the live one again, and says in the error how that went.
-    fn roll_back(
-        &self,
-        store: &Store,
-        before: Option<Stored>,
-        mut error: ApplyError,
-        journal: &mut Journal<'_>,
-    ) -> ApplyError {
-        let to = before.as_ref().map(|stored| stored.digest().clone());
-        let undone = match &before {
-            Some(stored) => self.return_to(store, stored, journal),
-            None => journal.step(Step::RollBack, || -> Result<(), Cause> {
-                self.activator.stop()?;
-                self.activator.withdraw()?;
-                store.switch_off()?;
-                Ok(links::sweep(self.root, store)?)
-            }),
-        };
-        error.undone = match undone {
-            Ok(()) => Undone::To(to),
-            Err(failure) => Undone::Failed { to, error: Box::new(failure) },
-        };
-        error
-    }
-
-    fn return_to(&self, store: &Store, before: &Stored, journal: &mut Journal<'_>) -> Result<(), ApplyError> {
-        let config = journal.step(Step::RollBack, || -> Result<Config, Cause> {
-            store.switch(before.digest())?;
-            config_of(&before.file(CONFIG_PATH).unwrap_or_default())
-        })?;
-        // The programs and links that it had: those of the other engine may be there.
-        journal.step(Step::RollBack, || self.refurnish(store, before, &config))?;
-        let running = self.restart(journal)?;
-        journal.step(Step::Verify, || self.verify(&config, running))
-    }
-
-    fn refurnish(&self, store: &Store, before: &Stored, config: &Config) -> Result<(), Cause> {
-        let tree = tree_of(before);
-        let (digest, config) = (before.digest().clone(), config.clone());
-        let target = Target { digest, tree, config, candidate: None };
-        self.furnish(store, &target, &before.dir)?;
-        Ok(links::sweep(self.root, store)?)
     }
 }
 
@@ -313,7 +307,7 @@ pub fn collect(root: &Path, keep: usize, wait: bool) -> Result<Vec<Digest>, Caus
 }
 
 /// Whether what is live is this command's to change.
-fn ours(store: &Store) -> Result<(), Cause> {
+pub(super) fn ours(store: &Store) -> Result<(), Cause> {
     store.foreign().map_or(Ok(()), |place| Err(Cause::Foreign { place }))
 }
 
@@ -323,6 +317,13 @@ fn write(store: &Store, target: &Target) -> Result<(), StoreError> {
         Some(candidate) => store.put(candidate).map(drop),
         None => Ok(()),
     }
+}
+
+fn record(store: &Store, digest: &Digest, is_new: bool) -> Result<(), Cause> {
+    if is_new {
+        store.record(digest)?;
+    }
+    Ok(takeover::complete(store)?)
 }
 
 /// The generation to go back to should `digest` fail.
@@ -374,7 +375,7 @@ pub(crate) fn config_of(bytes: &[u8]) -> Result<Config, Cause> {
 }
 
 /// The files of a generation on disk, as a plan compares them.
-fn tree_of(stored: &Stored) -> Tree {
+pub(super) fn tree_of(stored: &Stored) -> Tree {
     let side = |path: &str, mode: &str, kind| {
         let bytes = stored.file(path).unwrap_or_default();
         (path.to_owned(), Side { bytes, mode: mode.to_owned(), kind })

@@ -370,6 +370,12 @@ impl Store {
         Ok(disk::sync_dir(&self.base)?)
     }
 
+    /// Forgets which generations went live: the host is given to another MTA, and none is gone back to.
+    pub fn forget(&self) -> Result<(), StoreError> {
+        disk::remove(&self.history_file())?;
+        Ok(disk::sync_dir(&self.base)?)
+    }
+
     /// The last generation that was found good while live.
     pub fn last_good(&self) -> Option<Digest> {
         self.history().pop().map(|activation| activation.digest)

@@ -30,7 +30,8 @@ fn target(store: &Store, name: &str) -> PathBuf {
     store.current_link().join(name)
 }
 
-fn is_ours(store: &Store, place: &Path) -> bool {
+/// Whether a place is a link through the live generation.
+pub(crate) fn is_ours(store: &Store, place: &Path) -> bool {
     fs::read_link(place).is_ok_and(|target| target.starts_with(store.current_link()))
 }
 

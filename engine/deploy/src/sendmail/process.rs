@@ -112,6 +112,15 @@ fn started(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// The process ids that are noted, whether they run or not.
+pub(crate) fn recorded(records: &Path) -> Vec<u32> {
+    let pid = |part| {
+        let text = fs::read_to_string(record(part, records)).ok()?;
+        text.split_once(' ')?.0.parse().ok()
+    };
+    [Part::Daemon, Part::Client].into_iter().filter_map(pid).collect()
+}
+
 /// The processes of this host's Sendmail that mailstack started.
 #[derive(Clone, Debug)]
 pub struct Processes {
