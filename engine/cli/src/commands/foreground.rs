@@ -36,17 +36,19 @@ pub fn apply(
         activator.stop()?;
         return applied;
     }
-    let mut running = activator.running()?.and_then(|running| running.pid);
-    if running.is_none_or(|pid| !is_child(pid)) {
+    let Some(pid) = activator.running()?.and_then(|running| running.pid) else { return Ok(Exit::Unable) };
+    let mta = match waitpid(Pid::from_raw(pid.cast_signed()), Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::StillAlive) => Some(pid),
         // One that ran already, of a process that did not stay.
-        activator.stop()?;
-        running = activator.start()?.pid;
-    }
-    running.map_or(Ok(Exit::Unable), |pid| stay(&held, Pid::from_raw(pid.cast_signed())))
-}
-
-fn is_child(pid: u32) -> bool {
-    waitpid(Pid::from_raw(pid.cast_signed()), Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive)
+        Err(Errno::ECHILD) => {
+            activator.stop()?;
+            activator.start()?.pid
+        }
+        // It has ended since.
+        Ok(_) => None,
+        Err(errno) => return Err(failed("wait for the MTA", errno)),
+    };
+    mta.map_or(Ok(Exit::Unable), |pid| stay(&held, Pid::from_raw(pid.cast_signed())))
 }
 
 fn held() -> nix::Result<SigSet> {
