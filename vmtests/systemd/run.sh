@@ -4,7 +4,7 @@
 #     sh vmtests/systemd/run.sh [MAILSTACK-BINARY] [DIRECTORY]
 #
 # The phases are PHASES, all of guest.sh if it is not set; `package` tries the Debian package in place of the binary, and
-# `takeover-MTA` is a phase of vmtests/takeover, in a root that has that MTA.
+# `takeover-MTA` and `engine-MTA` are phases of vmtests/takeover, in a root that has that MTA.
 # Boots an overlay of the private root (made on first use) in namespaces of its own, runs guest.sh in it, and reboots it
 # in between. Everything lies below DIRECTORY, target/private-roots/systemd. Nothing of this host is touched.
 # Ends with 0 when all is proven, 1 when something is not, 77 when this host cannot boot it, which is said.
@@ -84,7 +84,8 @@ echo web01.corp.example >"$work/root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost\n192.0.2.10 web01.corp.example web01\n' >"$work/root/etc/hosts"
 : >"$work/root/etc/resolv.conf"
 install -m 755 "$here/guest.sh" "$work/root/root/guest.sh"
-install -m 755 "$here/../takeover/guest.sh" "$work/root/root/takeover.sh"
+mkdir -p "$work/root/root/takeover"
+cp "$here"/../takeover/guest.sh "$here"/../takeover/engine.sh "$here"/../takeover/lib.sh "$work/root/root/takeover"
 case " ${PHASES:-} " in *" package "*)
     install -m 755 "$here/package.sh" "$work/root/root/package.sh"
     for version in 1 2; do
@@ -96,12 +97,13 @@ esac
 up
 for phase in ${PHASES:-client receiving-mbox receiving-maildir}; do
     for part in before after; do
-        script=guest.sh
+        script=guest.sh what=$phase
         case $phase in
         package) script=package.sh ;;
-        takeover-*) script=takeover.sh ;;
+        takeover-*) script=takeover/guest.sh what=${phase#takeover-} ;;
+        engine-*) script=takeover/engine.sh what=${phase#engine-} ;;
         esac
-        if ! guest sh "/root/$script" "${phase#takeover-}" "$part"; then
+        if ! guest sh "/root/$script" "$what" "$part"; then
             guest journalctl --no-pager --lines=60 >&2 || true
             echo "FAILED: $phase, $part the reboot" >&2
             exit 1

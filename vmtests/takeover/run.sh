@@ -5,7 +5,7 @@
 #
 # Without systemd in namespaces of their own, and with systemd as process 1, over a reboot (vmtests/systemd/run.sh). The
 # roots lie below DIRECTORY, target/private-roots, and are made on first use. Nothing of this host is touched. WITHOUT=systemd
-# or WITHOUT=bare leaves one out. Ends with 77 where this host cannot, which is said.
+# or WITHOUT=bare leaves one out, ONLY=guest or ONLY=engine does one of the scripts. Ends with 77 where this host cannot, which is said.
 set -eu
 # TRACE=-x shows each command in the host.
 export TRACE="${TRACE:-}"
@@ -18,6 +18,7 @@ roots=${2:-$here/../../target/private-roots}
 mkdir -p "$roots"
 roots=$(cd "$roots" && pwd)
 
+# bare MTA SCRIPT
 bare() {
     work=$(mktemp -d "$roots/before-$1.bare-XXXXXX")
     trap 'rm -rf "$work"' EXIT
@@ -28,7 +29,7 @@ bare() {
         mount --make-rprivate /
         mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$root"
         install -m 755 "$3" "$root/usr/bin/mailstack"
-        install -m 755 "$4/guest.sh" "$root/root/guest.sh"
+        mkdir "$root/root/takeover" && cp "$4"/guest.sh "$4"/engine.sh "$4"/lib.sh "$root/root/takeover"
         hostname mta.corp.example
         echo mta.corp.example >"$root/etc/hostname"
         printf "127.0.0.1 localhost\n::1 localhost\n192.0.2.10 mta.corp.example mta\n" >"$root/etc/hosts"
@@ -43,15 +44,19 @@ bare() {
         mount -t tmpfs -o mode=755 tmpfs "$root/run"
         mkdir "$root/run/lock"
         ip link set lo up && ip addr add 192.0.2.10/24 dev lo
-        cd "$root" && exec chroot . /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh $TRACE /root/guest.sh "$5" bare
-    ' sh "$work" "$roots/before-$1" "$binary" "$here" "$1" || status=$?
+        cd "$root" && exec chroot . /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh $TRACE "/root/takeover/$6.sh" "$5" bare
+    ' sh "$work" "$roots/before-$1" "$binary" "$here" "$1" "$2" || status=$?
     rm -rf "$work"
     trap - EXIT
-    [ $status = 0 ] || { echo "FAILED: $1 without systemd" >&2; exit 1; }
+    [ $status = 0 ] || { echo "FAILED: $1 without systemd ($2.sh)" >&2; exit 1; }
 }
 
 for mta in ${mtas:-sendmail postfix exim}; do
     sh "$here/root.sh" "$roots/before-$mta" "$mta"
-    [ "${WITHOUT:-}" = bare ] || bare "$mta"
-    [ "${WITHOUT:-}" = systemd ] || PHASES="takeover-$mta" sh "$here/../systemd/run.sh" "$binary" "$roots/before-$mta"
+    [ "${WITHOUT:-}" = bare ] || [ "${ONLY:-guest}" != guest ] || bare "$mta" guest
+    [ "${WITHOUT:-}" = systemd ] || [ "${ONLY:-guest}" != guest ] || PHASES="takeover-$mta" sh "$here/../systemd/run.sh" "$binary" "$roots/before-$mta"
+    [ "$mta" = sendmail ] && [ "${ONLY:-engine}" = engine ] || continue
+    # The same host, and its own Sendmail as the engine.
+    [ "${WITHOUT:-}" = bare ] || bare "$mta" engine
+    [ "${WITHOUT:-}" = systemd ] || PHASES="engine-$mta" sh "$here/../systemd/run.sh" "$binary" "$roots/before-$mta"
 done
