@@ -61,9 +61,14 @@ refuses_and_takes_over() {
 }
 
 changes_and_rolls_back() {
-    declare_role loopback 5000000
+    declare_role loopback 5000000 'aliases.staff = "bob"'
+    must "plan" mailstack plan $declaration
+    told "^rebuild  etc/mail/aliases.db: etc/mail/aliases changed" "^restart  sendmail: .*etc/mail/aliases, etc/mail/aliases.db.*sendmail.cf.* changed" \
+        "^+O MaxMessageSize=5000000" "^-O MaxMessageSize=4000000" "^+staff"
     must "a change" mailstack apply $declaration
     runs changed
+    must "plan" mailstack plan $declaration
+    told "^nothing  sendmail: it runs, and nothing changed"
     must "rollback" mailstack rollback
     declare_role loopback 4000000
     runs rolled-back
@@ -157,7 +162,10 @@ HOST
     must "the mail host starts" mailstack --root $mailhost apply /root/mailhost.toml
 }
 stop_mailhost() { must "the mail host ends" mailstack --root $mailhost stop; }
-by_alice() { runuser -u alice -- sh -c "printf 'To: root\nSubject: $1\n\nbody\n' | sendmail -t -i"; }
+by_alice() {
+    runuser -u alice -- sh -c "printf 'To: root\nSubject: $1\n\nbody\n' | sendmail -t -i" >/tmp/said 2>&1 || fail "sendmail ended so"
+    [ ! -s /tmp/said ] || { cat /tmp/said >&2; fail "an ordinary user is told something"; }
+}
 reaches() { until_ok "$1 reaches the mail host" holds "Subject: $1" $inbox; }
 active() { [ "$(systemctl show --property=ActiveState --value "$1")" = active ]; }
 
@@ -175,6 +183,8 @@ client() {
     by_alice "$1-waits"
     find /var/spool/mqueue-client -name 'qf*' | grep -q . || fail "nothing waits"
     start_mailhost
+    # The first retry is due after a second.
+    until_ok "it may be tried again" sh -c 'find /var/spool/mqueue-client -name "qf*" ! -newermt "-2 seconds" | grep -q .'
     # Now, and not when its time has come.
     if [ "$2" = timer ]; then systemctl start mailstack-queue.service; else systemctl restart mailstack-queue.service; fi
     reaches "$1-waits"
@@ -218,6 +228,7 @@ after)
     start_mailhost
     active mailstack-queue.service || fail "the runner did not come up with the host"
     client rebooted resident
+    stop_mailhost
     declare_role loopback 4000000
     must "apply of the loopback" mailstack apply $declaration
     runs after-the-reboot

@@ -220,6 +220,11 @@ pub(super) fn furnish_sendmail(
                 directory(&path, mode, owner)?;
             }
         }
+        // Debian's OSTYPE names it, and its package makes it at times only: without it each who hands mail in is warned.
+        let hosts = root.join(HOST_STATUS);
+        if sendmail.mail_local && !hosts.is_dir() && hosts.parent().is_some_and(Path::is_dir) {
+            directory(&hosts, 0o2775, Owner { uid: 0, gid: client_group })?;
+        }
     }
     disk::make_dirs(&root.join(RECORDS))?;
     links::put(root, store, files)?;
@@ -234,6 +239,9 @@ pub(super) fn is_furnished_sendmail(root: &Path, store: &Store, sendmail: &Sendm
 
 /// Where the ids of Sendmail's processes are noted, below the root.
 pub const RECORDS: &str = "run/mailstack";
+
+/// Where Debian's Sendmail notes which hosts answer, below the root.
+const HOST_STATUS: &str = "var/lib/sendmail/host_status";
 
 /// The programs that hand mail in, where Sendmail does it: a link of the packaging's own is as good as this one.
 fn programs_of_sendmail(root: &Path, sendmail: &Sendmail) -> Vec<Program> {

@@ -52,6 +52,8 @@ fn render(
     mc.define("MSP_QUEUE_DIR", &sendmail.client_queue.display().to_string());
     mc.define("confPID_FILE", &format!("{}/msp/sendmail.pid", sendmail.run.display()));
     mc.define("STATUS_FILE", model.packaging().client_statistics);
+    mc.block("Which hosts answer is not noted: ordinary users may not, and each would be warned.");
+    mc.call("undefine", "confHOST_STATUS_DIRECTORY");
     mc.block("The user's own time zone; no groups of the caller are kept.");
     mc.fixed("confTIME_ZONE", "USE_TZ");
     mc.fixed("confDONT_INIT_GROUPS", "True");
