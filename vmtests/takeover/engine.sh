@@ -184,7 +184,7 @@ client() {
     find /var/spool/mqueue-client -name 'qf*' | grep -q . || fail "nothing waits"
     start_mailhost
     # The first retry is due after a second.
-    until_ok "it may be tried again" sh -c 'find /var/spool/mqueue-client -name "qf*" ! -newermt "-2 seconds" | grep -q .'
+    until_ok "it may be tried again" sh -c '! find /var/spool/mqueue-client -name "qf*" -newermt "-2 seconds" | grep -q .'
     # Now, and not when its time has come.
     if [ "$2" = timer ]; then systemctl start mailstack-queue.service; else systemctl restart mailstack-queue.service; fi
     reaches "$1-waits"
