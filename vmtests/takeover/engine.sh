@@ -121,7 +121,7 @@ two_at_once() {
 killed_applies() {
     # In turn, so that each has something to do.
     settle() {
-        must "apply again after a kill ($1)" mailstack apply $declaration
+        must "apply again after a kill ($1)" mailstack apply --wait $declaration
         runs "killed-$1"
         must "again, to settle ($1)" mailstack apply $declaration
         told "nothing to do"
@@ -131,7 +131,7 @@ killed_applies() {
     killed mailstack apply $declaration
     say "an apply that is killed after any of $lines steps is made good by the next"
     settle() {
-        must "the take-over again ($1)" mailstack apply --take-over $declaration
+        must "the take-over again ($1)" mailstack apply --wait --take-over $declaration
         runs "taken-$1"
         must "deactivate" mailstack deactivate
         is_its_own "given-$1"

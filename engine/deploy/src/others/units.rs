@@ -68,6 +68,8 @@ pub(super) fn release(unit: &Unit) -> Result<(), ActivationError> {
 
 /// Starts a unit that had been started.
 pub(super) fn start(unit: &Unit) -> Result<(), ActivationError> {
+    // One that was started too often is not started otherwise; one that never failed has nothing to reset.
+    let _ = systemctl(&["reset-failed", &unit.name]);
     systemctl(&["start", &unit.name]).map(drop)
 }
 
