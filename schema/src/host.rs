@@ -23,11 +23,13 @@ pub use security::{
     AMailHost, Auth, AuthMechanism, GatewayTls, Listen, Listener, ListenerKind, LoopbackTls, MailHost,
     MailHosts, Tls, TlsPolicy,
 };
+pub use service::{Service, ServiceBy};
 
 mod checks;
 pub mod expect;
 mod generics;
 mod security;
+mod service;
 
 /// How one host takes part in mail: its role, and what the role needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -246,6 +248,10 @@ pub struct Gateway {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [["192.0.2.1", "[::1]:2525", "192.0.2.1:465"]]))]
     pub listen: Option<Vec<Listen>>,
+    /// Who accepts what comes to `listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = [{"by": "xinetd", "nice": 10}]))]
+    pub service: Option<Service>,
     /// TLS, with clients and with other hosts. Sendmail: STARTTLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"certificate": "/etc/mailstack/tls/cert.pem", "key": "/etc/mailstack/tls/key.pem"}]))]

@@ -72,7 +72,11 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
     let checked = may_check(root);
     let discrepancies = match (live_config(&store), running) {
         (Ok(Some(_)), Some(_)) if !checked => Vec::new(),
-        (Ok(Some(config)), Some(running)) => crate::apply::discrepancies(root, &config, running.pid),
+        (Ok(Some(config)), Some(running)) => {
+            let mut found = crate::apply::discrepancies(root, &config, running.pid);
+            found.extend(crate::apply::unserved(&config));
+            found
+        }
         (Ok(Some(_)), None) => vec![Discrepancy::NotRunning],
         // Without a generation nothing was declared; one that cannot be read has drifted.
         (Ok(None) | Err(_), _) => Vec::new(),

@@ -15,12 +15,14 @@ use mailstack_policy::rules::{AliasTarget, Rules};
 use serde::{Deserialize, Serialize};
 
 mod security;
+mod service;
 
 pub use checks::{Checks, Dnsbl, Privacy};
 pub use security::{
     Auth, AuthMechanism, ListenerKind, MailHostTls, ServerTls, Tls, TlsPolicy, credential_name,
 };
 pub use sendmail::Sendmail;
+pub use service::ServedBy;
 
 /// The version of this format. An MTA refuses a configuration of any other.
 pub const VERSION: u32 = 1;
@@ -46,6 +48,12 @@ pub struct Config {
     /// What the listeners are for that are not for SMTP between hosts.
     #[serde(default)]
     pub listener_kinds: BTreeMap<SocketAddr, ListenerKind>,
+    /// Who accepts what comes to the listeners.
+    #[serde(default, skip_serializing_if = "ServedBy::is_daemon")]
+    pub served_by: ServedBy,
+    /// How much the MTA stands back behind other programs, 0 to 19 (nice(1)).
+    #[serde(default, skip_serializing_if = "service::is_usual")]
+    pub nice: u8,
     /// Directories and sockets.
     pub paths: Paths,
     /// What bounds a session and a message.

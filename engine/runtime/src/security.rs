@@ -1,7 +1,7 @@
 //! TLS and authentication, both ways. Secrets stand here as places, never as what is in them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
 use mailstack_policy::DomainName;
@@ -14,6 +14,18 @@ impl Config {
     /// What a listener is for.
     pub fn listener_kind(&self, address: &SocketAddr) -> ListenerKind {
         self.listener_kinds.get(address).copied().unwrap_or(ListenerKind::Smtp)
+    }
+
+    /// What the listener is for that a connection to this address of the host came to; None: there is none.
+    pub fn kind_of_connection(&self, address: &SocketAddr) -> Option<ListenerKind> {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let all = |any: IpAddr| SocketAddr::new(any, address.port());
+        let wide = match address {
+            SocketAddr::V4(_) => [all(Ipv4Addr::UNSPECIFIED.into()), all(Ipv6Addr::UNSPECIFIED.into())],
+            SocketAddr::V6(_) => [all(Ipv6Addr::UNSPECIFIED.into()); 2],
+        };
+        let at = [[address].as_slice(), &wide].concat();
+        at.iter().find(|at| self.listeners.contains(at)).map(|at| self.listener_kind(at))
     }
 
     /// The places of all secrets.

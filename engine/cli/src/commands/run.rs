@@ -35,11 +35,11 @@ pub fn run(
 /// Goes on as a part of the host's Sendmail.
 fn become_sendmail(host: &HostTree, part: Part) -> Result<Exit, Failure> {
     let live = host.live()?.ok_or_else(|| Failure::Nothing { root: host.root.clone() })?;
-    let Some(sendmail) = live.sendmail else {
+    let Some(sendmail) = &live.sendmail else {
         return Err(Failure::Part {
             source: std::io::Error::other("the live generation runs the built-in MTA"),
         });
     };
-    let source = become_part(part, &sendmail, &host.root.join(RECORDS));
+    let source = become_part(part, &live, sendmail, &host.root.join(RECORDS));
     Err(Failure::Part { source })
 }

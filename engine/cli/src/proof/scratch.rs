@@ -56,7 +56,7 @@ pub(super) fn write(root: &Root, request: &Request, config: &Config, plan: &Plan
 /// The configuration without what hangs on the world outside, which is not here (lists, names of clients, room on the
 /// disk), and without what makes probes wait: none of it lets anybody relay.
 fn tried(config: &Config) -> io::Result<String> {
-    let mut tried = config.clone();
+    let mut tried = config.as_daemon();
     tried.checks = Checks::default();
     tried.limits.free_space = 0;
     tried.mailboxes = stand_in(config);

@@ -3,12 +3,14 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::thread;
 
-use mailstack_mta::host::{Root, unix};
-use mailstack_mta::sysexits::EX_OK;
+use mailstack_mta::host::{Root, handover, unix};
+use mailstack_mta::sysexits::{EX_OK, EX_UNAVAILABLE};
 use mailstack_runtime::Paths;
 use nix::fcntl::{FcntlArg, OFlag};
 
@@ -22,8 +24,12 @@ pub fn is_closed() -> bool {
     writable && matches!((null, here), (Ok(null), Ok(here)) if null == here)
 }
 
-/// Joins standard input and output with the submission socket until the MTA closes. Errors: nobody serves it.
+/// Serves SMTP on standard input and output. A connection of the network, as inetd leaves it there, is a client of the
+/// network and never a program of this host, whoever this runs as. Errors: nobody serves a program of this host.
 pub fn serve(root: &Root, paths: &Paths) -> io::Result<u8> {
+    if let Some(connection) = connection() {
+        return Ok(hand_over(&root.path(paths.session_socket()), &connection));
+    }
     let socket = root.path(&paths.submission_socket);
     let Ok(stream) = unix::connect(&socket) else {
         println!("421 4.3.2 The MTA does not run\r");
@@ -33,6 +39,24 @@ pub fn serve(root: &Root, paths: &Paths) -> io::Result<u8> {
     thread::spawn(move || forward(&writer));
     io::copy(&mut &stream, &mut io::stdout().lock())?;
     Ok(EX_OK)
+}
+
+/// The connection of the network that either of them is.
+fn connection() -> Option<OwnedFd> {
+    let (input, output) = (io::stdin(), io::stdout());
+    let descriptors = [input.as_fd(), output.as_fd()];
+    descriptors.iter().find(|it| handover::is_of_network(it))?.try_clone_to_owned().ok()
+}
+
+/// Standard error is the client too where inetd started this: nothing is said there.
+fn hand_over(place: &Path, connection: &OwnedFd) -> u8 {
+    match handover::hand_over(place, connection.as_fd()) {
+        Ok(()) => EX_OK,
+        Err(_) => {
+            println!("421 4.3.2 The MTA does not take this connection\r");
+            EX_UNAVAILABLE
+        }
+    }
 }
 
 fn forward(stream: &UnixStream) {

@@ -3,6 +3,7 @@
 use mailstack_deploy::apply::{ApplyError, Cause, Discrepancy, Note, Obstacle, Queued, Step, Undone};
 use mailstack_deploy::generation::{Digest, Drift};
 use mailstack_deploy::others::Queue;
+use mailstack_runtime::ServedBy;
 
 use super::Words;
 use crate::exit::Exit;
@@ -270,6 +271,7 @@ pub fn discrepancy(discrepancy: &Discrepancy) -> String {
     match discrepancy {
         Discrepancy::NotRunning => "the MTA does not run".to_owned(),
         Discrepancy::NotListening { address } => format!("it does not listen on {address}"),
+        Discrepancy::Unserved { address, by } => format!("nobody listens on {address}: {}", who_listens(*by)),
         Discrepancy::Listening { address } => format!("it listens on {address}, which nobody declared"),
         Discrepancy::Permissions { path, wanted, found } => match found {
             Some(found) => {
@@ -277,6 +279,15 @@ pub fn discrepancy(discrepancy: &Discrepancy) -> String {
             }
             None => format!("{} is not there", path.display()),
         },
+    }
+}
+
+fn who_listens(by: ServedBy) -> &'static str {
+    match by {
+        ServedBy::Daemon => "start the MTA",
+        ServedBy::Inetd => "have inetd read /etc/inetd.d/mailstack",
+        ServedBy::Xinetd => "start xinetd, or send it SIGHUP: it is to read /etc/xinetd.d/mailstack",
+        ServedBy::Socket => "systemctl start mailstack-smtp.socket",
     }
 }
 

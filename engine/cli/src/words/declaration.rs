@@ -353,6 +353,9 @@ fn way_out_of_programs(kind: &Meant) -> Option<String> {
             "such as file_jail = \"/var/mail-archive\"".to_owned()
         }
         Meant::DefaultUser { .. } => "name a user who owns nothing else, such as `daemon`".to_owned(),
+        Meant::NotBySessions { .. } => {
+            "remove the key, or write `by = \"daemon\"`, or `engine = \"builtin\"`".to_owned()
+        }
         Meant::FlushOfMta => "remove it; `first_retry` and `longest_retry` say when".to_owned(),
         Meant::ResidentInterval => "remove it, or write `flush = \"timer\"`".to_owned(),
         Meant::CronInterval { .. } => "such as flush_interval = \"5m\", \"30m\" or \"6h\"".to_owned(),

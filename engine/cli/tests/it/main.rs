@@ -10,6 +10,7 @@ mod flake;
 mod fleet;
 mod host;
 mod imports;
+mod inetd;
 mod interop;
 mod load;
 mod nixos;

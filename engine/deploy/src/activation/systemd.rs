@@ -164,6 +164,8 @@ fn on(verb: &str, units: &[String]) -> Result<(), ActivationError> {
     if units.is_empty() {
         return Ok(());
     }
+    // A template is no unit itself: all that were made of it are meant.
+    let units: Vec<String> = units.iter().map(|unit| unit.replace("@.", "@*.")).collect();
     let units = units.iter().map(String::as_str);
     systemctl(&std::iter::once(verb).chain(units).collect::<Vec<_>>()).map(drop)
 }

@@ -23,5 +23,5 @@ pub use preflight::{Obstacle, Queued};
 pub use prover::{Proof, Prover};
 pub use steps::{Apply, Done, Wanted, collect, live_config, stop};
 pub use takeover::TakeOver;
-pub(crate) use verify::discrepancies;
 pub use verify::{Discrepancy, sockets};
+pub(crate) use verify::{discrepancies, unserved};

@@ -1,12 +1,11 @@
 //! What is on a host before mailstack is, and must not be trampled on.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use mailstack_runtime::{Config, Sendmail};
+use mailstack_runtime::{Config, Sendmail, ServedBy};
 
 use super::furnish::{Owner, has_user, programs};
 use crate::activation::sockets;
@@ -136,6 +135,9 @@ impl Obstacle {
     }
 }
 
+/// The process that holds the sockets of systemd's units.
+const INIT: u32 = 1;
+
 /// Everything that is in the way. `ours` is the process id of our own MTA, where it runs.
 pub(super) fn obstacles(root: &Path, config: &Config, ours: Option<u32>) -> Vec<Obstacle> {
     let sendmail = config.sendmail.as_ref();
@@ -144,7 +146,7 @@ pub(super) fn obstacles(root: &Path, config: &Config, ours: Option<u32>) -> Vec<
     // Sendmail would not even start, and the built-in MTA keep the mail back.
     let user = config.restricted.iter().map(|restricted| restricted.user.clone());
     found.extend(user.filter(|name| !has_user(root, name)).map(|name| Obstacle::NoUser { name }));
-    found.extend(taken(&config.listeners, ours));
+    found.extend(taken(config, ours));
     let queues = others::queues(root).into_iter().filter(|queue| counts(config, queue));
     found.extend(queues.map(|queue| Obstacle::Queue { path: queue.path, files: queue.files }));
     found
@@ -229,11 +231,21 @@ pub(super) fn no_user(root: &Path) -> Option<Obstacle> {
     Owner::of(root).err().map(|name| Obstacle::NoUser { name })
 }
 
-pub(super) fn taken(wanted: &BTreeSet<SocketAddr>, ours: Option<u32>) -> Vec<Obstacle> {
+/// Who has the ports that are to be listened on. Those that inetd is to have it may have already.
+pub(super) fn taken(config: &Config, ours: Option<u32>) -> Vec<Obstacle> {
+    if matches!(config.served_by, ServedBy::Inetd | ServedBy::Xinetd) {
+        return Vec::new();
+    }
     let own = ours.map(sockets::listened_by).unwrap_or_default();
+    let is_of_systemd = |inode| {
+        config.served_by == ServedBy::Socket && sockets::owner(inode).is_some_and(|(pid, _)| pid == INIT)
+    };
     let mut found = Vec::new();
     for listener in sockets::listeners().into_iter().filter(|l| !own.contains(&l.address)) {
-        for wanted in wanted.iter().filter(|wanted| conflict(**wanted, listener.address)) {
+        if is_of_systemd(listener.inode) {
+            continue;
+        }
+        for wanted in config.listeners.iter().filter(|wanted| conflict(**wanted, listener.address)) {
             let (wanted, taken) = (*wanted, listener.address);
             found.push(Obstacle::Listener { wanted, taken, owner: sockets::owner(listener.inode) });
         }

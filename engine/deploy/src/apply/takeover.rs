@@ -113,7 +113,7 @@ impl Apply<'_> {
         }
         let mut left = preflight::daemons(&self.others(&target.config)?);
         let running = self.activator.running()?.and_then(|running| running.pid);
-        left.extend(preflight::taken(&target.config.listeners, running));
+        left.extend(preflight::taken(&target.config, running));
         if !self.take_over.is_some_and(|take_over| take_over.leave_queue) {
             // What came in until it was stopped.
             let counted = |queue: &others::Queue| preflight::counts(&target.config, queue);

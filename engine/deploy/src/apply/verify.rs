@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use mailstack_runtime::{Config, Sendmail};
+use mailstack_runtime::{Config, Sendmail, ServedBy};
 
 use super::furnish::{DROP_MODE, Owner, SPOOL_MODE, below, is_directory};
 use super::preflight::{self, Obstacle};
@@ -22,6 +22,13 @@ pub enum Discrepancy {
     NotListening {
         /// The declared address.
         address: SocketAddr,
+    },
+    /// Nobody listens where inetd, xinetd or systemd is to do it.
+    Unserved {
+        /// The declared address.
+        address: SocketAddr,
+        /// Who is to listen.
+        by: ServedBy,
     },
     /// It listens where it must not.
     Listening {
@@ -42,7 +49,8 @@ pub enum Discrepancy {
 /// Compares the MTA that has this process id, or waits for its first client, with its configuration.
 pub(crate) fn discrepancies(root: &Path, config: &Config, pid: Option<u32>) -> Vec<Discrepancy> {
     let listening = pid.map(tcp::listened_by).unwrap_or_default();
-    let mut found = ports(&sockets(config), &listening, has_ipv6());
+    let declared = if config.served_by.is_daemon() { sockets(config) } else { BTreeSet::new() };
+    let mut found = ports(&declared, &listening, has_ipv6());
     found.extend(match &config.sendmail {
         Some(sendmail) => of_sendmail(root, config, sendmail),
         None => permissions(root, config),
@@ -57,6 +65,23 @@ pub fn sockets(config: &Config) -> BTreeSet<SocketAddr> {
     let is_taken =
         |at: &SocketAddr| config.sendmail.is_some() && at.is_ipv4() && config.listeners.contains(&both(at));
     config.listeners.iter().filter(|at| !is_taken(at)).copied().collect()
+}
+
+/// The declared addresses that another program is to listen on, and nobody does.
+pub(crate) fn unserved(config: &Config) -> Vec<Discrepancy> {
+    if config.served_by.is_daemon() {
+        return Vec::new();
+    }
+    let found: BTreeSet<SocketAddr> = tcp::listeners().into_iter().map(|listener| listener.address).collect();
+    let is_listened = |at: &SocketAddr| {
+        let all = |any: IpAddr| found.contains(&SocketAddr::new(any, at.port()));
+        found.contains(at)
+            || all(Ipv6Addr::UNSPECIFIED.into())
+            || (at.is_ipv4() && all(Ipv4Addr::UNSPECIFIED.into()))
+    };
+    let ipv6 = has_ipv6();
+    let missing = config.listeners.iter().filter(|at| (ipv6 || at.is_ipv4()) && !is_listened(at));
+    missing.map(|at| Discrepancy::Unserved { address: *at, by: config.served_by }).collect()
 }
 
 /// Whether this host has IPv6 at all; an address of it that cannot be listened on is no discrepancy otherwise.

@@ -3,6 +3,7 @@
 //! Owns: the text of `.mc` files, tables, units and fragments. May use: the model. Must not know the host, a
 //! clock, a user or a directory of the machine that it runs on.
 
+mod listeners;
 mod mc;
 mod sendmail;
 mod tables;
@@ -51,6 +52,7 @@ pub fn files(model: &Model) -> Files {
         Some(sendmail) => sendmail::add(model, sendmail, &mut files),
         None => units::add(model, &mut files),
     }
+    listeners::add(model, &mut files);
     add(&mut files, mailstack_runtime::CONFIG_PATH, Kind::Config, mta_toml(&config));
     files
 }

@@ -10,12 +10,13 @@ use mailstack_runtime::Sendmail;
 use super::units::{DIRECTORY, HARDENING, timer};
 use super::{Files, Kind, add as add_file};
 use crate::model::{FlushBy, Model};
+use crate::sendmail::process::SESSIONS_QUEUE;
 
 /// Adds the units of the role, and the switches of the packaging.
 pub(super) fn add(model: &Model, sendmail: &Sendmail, files: &mut Files) {
     let mut unit = |path: String, text: String| add_file(files, &path, Kind::Unit, text);
     if model.mta().is_some() {
-        unit(format!("{DIRECTORY}/mailstack.service"), daemon(sendmail));
+        unit(format!("{DIRECTORY}/mailstack.service"), daemon(model, sendmail));
     }
     let stays = model.flush.by == FlushBy::Resident;
     unit(format!("{DIRECTORY}/mailstack-queue.service"), client_queue(sendmail, stays));
@@ -30,8 +31,16 @@ pub(super) fn add(model: &Model, sendmail: &Sendmail, files: &mut Files) {
 
 /// Without NoNewPrivileges= and ProtectHome=: mail for a program of a user runs as that user, who may call the setgid
 /// submission program, and .forward lies in homes.
-fn daemon(sendmail: &Sendmail) -> String {
-    let (program, interval) = (sendmail.program.display(), sendmail.queue_interval);
+fn daemon(model: &Model, sendmail: &Sendmail) -> String {
+    let (program, service) = (sendmail.program.display(), model.service());
+    let arguments = match service.by.is_daemon() {
+        true => format!("-L sm-mta -bD -q{}s", sendmail.queue_interval),
+        false => SESSIONS_QUEUE.join(" ") + "\nStandardOutput=null",
+    };
+    let nice = match service.nice {
+        nice if nice > 0 && service.by.is_daemon() => format!("Nice={nice}\n"),
+        _ => String::new(),
+    };
     format!(
         "[Unit]\n\
          Description=Sendmail, as mailstack declares it\n\
@@ -40,7 +49,8 @@ fn daemon(sendmail: &Sendmail) -> String {
          \n\
          [Service]\n\
          Type=exec\n\
-         ExecStart={program} -L sm-mta -bD -q{interval}s\n\
+         ExecStart={program} {arguments}\n\
+         {nice}\
          Restart=on-failure\n\
          RestartSec=5s\n\
          ProtectSystem=full\n\

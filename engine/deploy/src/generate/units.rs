@@ -66,6 +66,9 @@ fn service(model: &Model) -> String {
         true => "ExecStart=/usr/bin/mailstack run\n",
     });
     text.push_str("Restart=on-failure\nRestartSec=5s\n");
+    if model.service().nice > 0 {
+        let _ = writeln!(text, "Nice={}", model.service().nice);
+    }
     let programs = model.mta().is_some_and(runs_programs);
     text.push_str(&hardening(programs));
     match model.mta() {

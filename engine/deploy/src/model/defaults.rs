@@ -8,7 +8,7 @@ use mailstack_schema::host::{self, Amount, Role};
 use mailstack_schema::profiles;
 use serde::Deserialize;
 
-use super::parse;
+use super::{Service, parse};
 
 /// What a declaration leaves unsaid.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(super) struct Defaults {
     /// Empty where the role has no aliases.
     pub(super) default_user: String,
     pub(super) checks: Checks,
+    pub(super) service: Service,
     pub(super) privacy: BTreeSet<Privacy>,
     pub(super) tls: TlsDefaults,
     /// None where the role has no users.
@@ -61,6 +62,8 @@ struct Profile {
     default_user: String,
     #[serde(default)]
     checks: host::Checks,
+    #[serde(default)]
+    service: host::Service,
     privacy: Option<Vec<host::PrivacyFlag>>,
     tls: host::Tls,
     auth: Option<AuthProfile>,
@@ -108,6 +111,7 @@ impl Defaults {
             tls: TlsDefaults { outgoing: profile.tls.outgoing?, ca_file: profile.tls.ca_file? },
             auth_mechanisms: profile.auth.map(|auth| auth.mechanisms),
             checks: checks(profile.checks),
+            service: service(&profile.service),
             privacy: profile.privacy.map_or_else(Privacy::careful, |flags| super::privacy(&flags)),
         })
     }
@@ -126,6 +130,13 @@ fn limits(written: host::Limits) -> Option<Limits> {
 }
 
 /// A role that does not receive has none.
+fn service(written: &host::Service) -> Service {
+    Service {
+        by: written.by.map(super::resolve::served_by).unwrap_or_default(),
+        nice: written.nice.and_then(|nice| u8::try_from(nice).ok()).unwrap_or_default(),
+    }
+}
+
 fn checks(written: host::Checks) -> Checks {
     Checks {
         reverse_dns: written.reverse_dns.unwrap_or_default(),

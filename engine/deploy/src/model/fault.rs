@@ -33,6 +33,7 @@ impl ModelFault {
             FaultKind::Unqualified { .. } if self.path == "mail_host" => vec!["masquerade"],
             FaultKind::MailboxPath { .. } => vec!["mailboxes.format"],
             FaultKind::NotWithSendmail { .. } => vec!["engine"],
+            FaultKind::NotBySessions { .. } => vec!["service.by"],
             _ => Vec::new(),
         }
     }
@@ -398,6 +399,12 @@ pub enum FaultKind {
     Place {
         /// What was written.
         text: String,
+    },
+    /// What the host's Sendmail cannot do as one process for one client.
+    #[error("Sendmail serves one client with one process here: this needs {needed}")]
+    NotBySessions {
+        /// What there is not.
+        needed: &'static str,
     },
     /// A queue run of a host with an MTA of its own.
     #[error("an MTA with mailboxes runs its queue itself")]

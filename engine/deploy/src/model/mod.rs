@@ -23,7 +23,7 @@ use mailstack_policy::rules::{
 use mailstack_prove::expect::Expectation;
 use mailstack_runtime::{
     Auth, Checks, Config, Limits, ListenerKind, MailboxFormat, Mailboxes, Paths, Privacy, Queue, Restricted,
-    Role, Sendmail, Tls, VERSION,
+    Role, Sendmail, ServedBy, Tls, VERSION,
 };
 use mailstack_schema::Written;
 use mailstack_schema::host::{Host, PrivacyFlag};
@@ -174,6 +174,22 @@ pub(crate) struct Relay {
     #[serde(skip_serializing_if = "Access::is_empty")]
     pub(crate) access: Access,
     pub(crate) checks: Checks,
+    #[serde(skip_serializing_if = "Service::is_default")]
+    pub(crate) service: Service,
+}
+
+/// Who accepts connections, and how much serving them stands back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Service {
+    pub(crate) by: ServedBy,
+    /// 0 to 19.
+    pub(crate) nice: u8,
+}
+
+impl Service {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Mail hosts in order of preference; never none, and all with one port, since Sendmail's host lists
@@ -260,6 +276,8 @@ impl Model {
             sendmail: (self.engine == Engine::Sendmail).then(|| self.sendmail()),
             listeners: mta.map(|mta| mta.listeners.clone()).unwrap_or_default(),
             listener_kinds: mta.map(|mta| mta.listener_kinds.clone()).unwrap_or_default(),
+            served_by: self.service().by,
+            nice: self.service().nice,
             paths: paths(),
             limits: self.limits.clone(),
             checks: self.checks().cloned().unwrap_or_default(),
@@ -294,6 +312,14 @@ impl Model {
         match &self.role {
             RoleModel::Gateway(_, relay) => Some(&relay.checks),
             _ => None,
+        }
+    }
+
+    /// Who accepts connections.
+    pub(crate) fn service(&self) -> Service {
+        match &self.role {
+            RoleModel::Gateway(_, relay) => relay.service,
+            _ => Service::default(),
         }
     }
 

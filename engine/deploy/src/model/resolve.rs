@@ -11,6 +11,7 @@ mod flush;
 mod local;
 mod restricted;
 mod security;
+mod service;
 mod virtusers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use super::{MailHosts, Model, Msp, NullClient, Relay, RoleModel, parse};
 use common::Common;
 pub(crate) use flush::schedule;
 use security::mail_hosts;
+pub(super) use service::by as served_by;
 
 /// The faults so far.
 #[derive(Default)]
@@ -145,6 +147,7 @@ fn gateway(host: &Gateway, common: &Common, defaults: &Defaults, faults: &mut Fa
     if let Some(mta) = &mut mta {
         mta.listener_kinds = kinds;
     }
+    let service = service::resolve(host, common, defaults.service, faults);
     let relay = host.relay.clone().unwrap_or_default();
     let networks = local::distinct("relay.networks", relay.networks.as_deref(), parse::network, faults);
     let domains = local::distinct("relay.domains", relay.domains.as_deref(), parse::relay_domain, faults);
@@ -153,6 +156,7 @@ fn gateway(host: &Gateway, common: &Common, defaults: &Defaults, faults: &mut Fa
         networks: networks.into_iter().map(|(_, network)| network).collect(),
         domains: domains.into_iter().map(|(_, domain)| domain).collect(),
         access: BTreeMap::new(),
+        service,
         checks: access::checks(host, &defaults.checks, faults),
     };
     relay.access = access::table(host.access.as_ref(), &relay, faults);

@@ -10,13 +10,15 @@ use crate::generation::Store;
 use crate::generation::disk::{self, DiskError};
 
 /// Where Sendmail and its packaging's scripts read.
-const DIRECTORIES: [&str; 5] = ["etc/mail", "etc/mail/smrsh", "etc/smrsh", "etc/sysconfig", CRON];
-/// Where cron reads, with either engine.
-const CRON: &str = "etc/cron.d";
+const DIRECTORIES: [&str; 7] =
+    ["etc/mail", "etc/mail/smrsh", "etc/smrsh", "etc/sysconfig", "etc/cron.d", "etc/inetd.d", "etc/xinetd.d"];
+/// Where others than Sendmail read, with either engine.
+const OTHERS: [&str; 3] = ["etc/cron.d/", "etc/inetd.d/", "etc/xinetd.d/"];
 
 /// Those of a generation's files that the host reads where the built-in MTA runs the role.
 pub(crate) fn of_builtin<'f>(files: &[&'f str]) -> Vec<&'f str> {
-    files.iter().filter(|path| path.starts_with("etc/cron.d/")).copied().collect()
+    let is_read = |path: &&&str| OTHERS.iter().any(|directory| path.starts_with(directory));
+    files.iter().filter(is_read).copied().collect()
 }
 
 /// The places of a generation's files that are read there, below the root.

@@ -24,6 +24,10 @@ const LOOK: Duration = Duration::from_millis(5);
 /// The most octets of the log that an error quotes.
 const QUOTE: usize = 2000;
 
+/// The arguments of the runner for what processes of one client each have queued. It looks often: each message waits for
+/// its first attempt there, and how long one waits between two is not said here (`MinQueueAge`).
+pub(crate) const SESSIONS_QUEUE: [&str; 4] = ["-L", "sm-mta", "-q5s", "-d99.100"];
+
 /// One process of Sendmail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
@@ -56,9 +60,10 @@ impl Part {
     }
 
     /// The arguments of the program, in the foreground.
-    fn words(self, sendmail: &Sendmail) -> Vec<String> {
+    fn words(self, config: &Config, sendmail: &Sendmail) -> Vec<String> {
         let interval = format!("-q{}s", sendmail.queue_interval);
         let words: &[&str] = match self {
+            Part::Daemon if !config.served_by.is_daemon() => &SESSIONS_QUEUE,
             Part::Daemon => &["-L", "sm-mta", "-bD", &interval],
             // 99.100: a queue runner has no other way to stay in the foreground (op.txt, appendix "debugging").
             Part::Client => &["-L", "sm-msp-queue", "-Ac", &interval, "-d99.100"],
@@ -77,16 +82,26 @@ impl Part {
 }
 
 /// Becomes a part: notes which process it is, and goes on as Sendmail. Returns only why it did not.
-pub fn become_part(part: Part, sendmail: &Sendmail, records: &Path) -> io::Error {
+pub fn become_part(part: Part, config: &Config, sendmail: &Sendmail, records: &Path) -> io::Error {
     match note(part, records) {
         Err(error) => error,
-        Ok(()) => Command::new(&sendmail.program)
-            .args(part.words(sendmail))
+        Ok(()) => command(part, config, sendmail)
+            .args(part.words(config, sendmail))
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .current_dir("/")
             .exec(),
     }
+}
+
+/// The program; who serves clients stands back as far as it is declared.
+fn command(part: Part, config: &Config, sendmail: &Sendmail) -> Command {
+    if part == Part::Client || config.nice == 0 || !config.served_by.is_daemon() {
+        return Command::new(&sendmail.program);
+    }
+    let mut nice = Command::new("/usr/bin/nice");
+    nice.args(["-n", &config.nice.to_string()]).arg(&sendmail.program);
+    nice
 }
 
 /// The process id and its time of start, by which it is told from a later process of the same number.

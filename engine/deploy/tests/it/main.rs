@@ -5,6 +5,7 @@ mod cf;
 mod differential;
 mod golden;
 mod hosts;
+mod real_inetd;
 mod real_programs;
 mod real_sendmail;
 mod real_tables;

@@ -136,6 +136,11 @@ impl Root {
         self.run_on(&["--net"], user, line)
     }
 
+    /// The same, with the network of this thread.
+    pub(crate) fn run_here(&self, user: &str, line: &str) -> Output {
+        self.run_on(&[], user, line)
+    }
+
     /// The same, in these namespaces beside that of the name.
     fn run_on(&self, namespaces: &[&str], user: &str, line: &str) -> Output {
         let enter = format!("echo {HERE} >/proc/sys/kernel/hostname; exec chroot --userspec={user} \"$@\"");

@@ -6,6 +6,7 @@
 use std::path::{Component, Path, PathBuf};
 
 pub(crate) mod clock;
+pub mod handover;
 mod own_name;
 pub mod unix;
 mod users;

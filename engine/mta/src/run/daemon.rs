@@ -208,7 +208,8 @@ fn sockets(bound: Bound) -> io::Result<(Sockets, Option<UnixListener>)> {
     };
     let network = network.collect::<io::Result<Vec<_>>>()?;
     let submission = bound.submission.map(unix).transpose()?;
-    Ok((Sockets { network, submission }, bound.control.map(unix).transpose()?))
+    let sessions = bound.sessions.map(unix).transpose()?;
+    Ok((Sockets { network, submission, sessions }, bound.control.map(unix).transpose()?))
 }
 
 async fn serve_control(listener: Option<UnixListener>, facts: Facts) {

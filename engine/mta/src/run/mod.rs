@@ -89,8 +89,9 @@ pub fn run_with(options: RunOptions, events: Events) -> Result<(), RunError> {
     // Before rights are given up: a secret may be root's alone.
     let secrets = Secrets::read(&root, &config, &options.user).map_err(RunError::Secrets)?;
     let (helper, restricted) = helpers(&options, &root, &config, &hostname)?;
+    privileges::stand_back(config.nice, &events);
     identity.assume()?;
-    bound.bind_unix(&root, &config.paths)?;
+    bound.bind_unix(&root, &config)?;
 
     let runtime = runtime(config.role).map_err(RunError::Runtime)?;
     let daemon = Daemon {

@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use super::RunError;
+use crate::event::Events;
 use crate::host::{Root, Users, group};
 
 /// The user that a daemon started by root becomes.
@@ -92,6 +93,15 @@ pub(super) fn bound_process(sessions: u64) -> Result<u64, RunError> {
     let files = soft.max(hard.min(sessions.saturating_mul(2).saturating_add(RESERVED_FILES)));
     setrlimit(Resource::RLIMIT_NOFILE, files, hard).map_err(failed)?;
     Ok(files)
+}
+
+/// Lets other programs go first. Where the kernel refuses, that is said: mail is served all the same.
+pub(super) fn stand_back(nice: u8, events: &Events) {
+    if nice > 0
+        && let Err(error) = rustix::process::setpriority_process(None, nice.into())
+    {
+        events.warn(format!("service.nice: {error}"));
+    }
 }
 
 /// Makes the directories that are missing. What is there stays as it is, but the mode of the drop directory: chown

@@ -16,6 +16,8 @@ pub(super) struct Bound {
     pub(super) network: Vec<TcpListener>,
     pub(super) submission: Option<UnixListener>,
     pub(super) control: Option<UnixListener>,
+    /// Where connections are handed over that somebody else accepted.
+    pub(super) sessions: Option<UnixListener>,
 }
 
 impl Bound {
@@ -48,7 +50,7 @@ impl Bound {
 
     /// Binds the TCP addresses, unless sockets were inherited for them. Needs root for ports below 1024.
     pub(super) fn bind_network(&mut self, config: &Config) -> Result<(), RunError> {
-        if self.network.is_empty() {
+        if self.network.is_empty() && config.served_by.is_daemon() {
             for address in &config.listeners {
                 self.network.push(listen(*address)?);
             }
@@ -57,10 +59,16 @@ impl Bound {
     }
 
     /// Binds the Unix sockets that were not inherited.
-    pub(super) fn bind_unix(&mut self, root: &Root, paths: &Paths) -> Result<(), RunError> {
-        for (slot, path) in
-            [(&mut self.submission, &paths.submission_socket), (&mut self.control, &paths.control_socket)]
-        {
+    pub(super) fn bind_unix(&mut self, root: &Root, config: &Config) -> Result<(), RunError> {
+        let (paths, session) = (&config.paths, config.paths.session_socket());
+        let mut places = vec![
+            (&mut self.submission, &paths.submission_socket),
+            (&mut self.control, &paths.control_socket),
+        ];
+        if !config.served_by.is_daemon() {
+            places.push((&mut self.sessions, &session));
+        }
+        for (slot, path) in places {
             let path = root.path(path);
             if slot.is_none() {
                 let bound = unix::bind(&path, 0o666);

@@ -37,7 +37,7 @@ pub(super) async fn network(shared: Arc<Shared>, listener: TcpListener) {
     let mut throttle = Throttle::new(shared.config.checks.connection_rate);
     while let Some(accepted) = next(&mut stop, listener.accept()).await {
         match accepted {
-            Ok((stream, address)) => admit_network(&shared, stream, address.ip(), kind),
+            Ok((stream, address)) => admit_network(&shared, stream, address.ip(), kind, None),
             Err(e) => exhausted(&shared, &e).await,
         }
         if next(&mut stop, throttle.pass()).await.is_none() {
@@ -58,14 +58,14 @@ pub(super) async fn submission(shared: Arc<Shared>, listener: UnixListener) {
 }
 
 /// The next client, or None when the server stops.
-async fn next<T>(stop: &mut watch::Receiver<bool>, accept: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn next<T>(stop: &mut watch::Receiver<bool>, accept: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => None,
         accepted = accept => Some(accepted),
     }
 }
 
-async fn exhausted(shared: &Shared, error: &io::Error) {
+pub(super) async fn exhausted(shared: &Shared, error: &io::Error) {
     // A client that hung up meanwhile is no trouble of this host.
     if error.kind() != io::ErrorKind::ConnectionAborted {
         shared.events.warn(format!("cannot accept a connection: {error}"));
@@ -73,7 +73,14 @@ async fn exhausted(shared: &Shared, error: &io::Error) {
     }
 }
 
-fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: IpAddr, kind: ListenerKind) {
+/// Serves a client of the network, whoever accepted its connection. `held` is let go of when the session ends.
+pub(super) fn admit_network(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    address: IpAddr,
+    kind: ListenerKind,
+    held: Option<UnixStream>,
+) {
     let address = address.to_canonical();
     let peer = Peer::Network { name: None, address };
     // Replies go out whole: a segment must not wait for the acknowledgement of the one before.
@@ -90,7 +97,7 @@ fn admit_network(shared: &Arc<Shared>, stream: TcpStream, address: IpAddr, kind:
     tokio::spawn(async move {
         driver.run().await;
         look_up.abort();
-        drop(slot);
+        drop((slot, held));
     });
 }
 

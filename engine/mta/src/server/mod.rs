@@ -27,6 +27,7 @@ mod connections;
 mod decide;
 mod dropped;
 mod gate;
+mod handed;
 mod header;
 mod listen;
 mod login;
@@ -89,6 +90,8 @@ pub struct Sockets {
     pub network: Vec<TcpListener>,
     /// The submission socket.
     pub submission: Option<UnixListener>,
+    /// Where connections of the network are handed over that somebody else accepted.
+    pub sessions: Option<UnixListener>,
 }
 
 /// The running server.
@@ -113,6 +116,9 @@ impl Server {
         }
         if let Some(listener) = sockets.submission {
             tasks.spawn(listen::submission(Arc::clone(&shared), listener));
+        }
+        if let Some(listener) = sockets.sessions {
+            tasks.spawn(handed::sessions(Arc::clone(&shared), listener));
         }
         tasks.spawn(dropped::watch(Arc::clone(&shared)));
         Self { shared, tasks }

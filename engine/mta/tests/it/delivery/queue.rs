@@ -63,6 +63,8 @@ pub(super) fn config(mail_host: SocketAddr, has_mailboxes: bool) -> Config {
         tls: Default::default(),
         auth: None,
         listeners: BTreeSet::new(),
+        served_by: mailstack_runtime::ServedBy::Daemon,
+        nice: 0,
         paths: Paths {
             spool: path("spool"),
             submission_socket: path("submit"),

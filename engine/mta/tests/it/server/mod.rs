@@ -156,7 +156,8 @@ impl World {
             queue: queue.clone(),
             events,
         };
-        let server = Server::start(parts, Sockets { network: vec![listener], submission });
+        let sockets = Sockets { network: vec![listener], submission, sessions: None };
+        let server = Server::start(parts, sockets);
         Self { root, config, address, server, queue, dispatcher, events: received, _directory: None }
     }
 
