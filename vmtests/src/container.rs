@@ -34,6 +34,7 @@ use crate::dns::Service;
 use crate::netns::host::HostSpec;
 use crate::netns::name_server;
 use crate::talk::{Script, Transcript};
+use crate::turns;
 use crate::vm::{jobs, outputs};
 
 /// What containers and networks of this program are known by.
@@ -75,7 +76,7 @@ impl Containers {
             docker.ping().await.map_err(missing)?;
             Ok::<_, BackendError>(docker)
         })?;
-        let turn = turn().map_err(BackendError::io("wait for another run's containers"))?;
+        let turn = turns::take(PREFIX).map_err(BackendError::io("wait for another run's containers"))?;
         let mut containers =
             Self { world, dir: dir.to_owned(), runtime, docker, running: BTreeMap::new(), _turn: turn };
         containers.sweep().map_err(docker_error("sweep leftovers"))?;
@@ -311,13 +312,6 @@ async fn exec(
     let (sent, said) = tokio::join!(sent, read);
     sent.map_err(|err| testcontainers::bollard::errors::Error::IOError { err })?;
     said
-}
-
-/// Waits until no other run has containers here: addresses and names are the same in each.
-fn turn() -> io::Result<File> {
-    let file = File::create(std::env::temp_dir().join(format!("{PREFIX}.lock")))?;
-    file.lock()?;
-    Ok(file)
 }
 
 fn network_name(network: &str) -> String {

@@ -20,6 +20,7 @@ mod policy;
 mod report;
 mod run;
 mod talk;
+mod turns;
 mod vm;
 mod world;
 

@@ -24,6 +24,7 @@ use self::lab::Lab;
 use self::peers::Peer;
 use self::table::Report;
 use crate::netns::namespaces as ns;
+use crate::turns;
 
 /// Marks the process that runs inside the world of its own.
 const INSIDE: &str = "MAILSTACK_BENCH_INSIDE";
@@ -128,6 +129,7 @@ fn outside(arguments: &BenchArguments) -> io::Result<ExitCode> {
         eprintln!("mailstack-vmtests: {error}");
         return Ok(ExitCode::from(MISSING));
     }
+    let _turn = turns::take("mailstack-bench")?;
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     ns::run_in_new_world(&words, INSIDE)
 }
