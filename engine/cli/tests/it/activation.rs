@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::host::{Ended, Host, binary, free_port};
+use crate::load::wait_until;
 
 /// All that is below a directory but the daemon's log: path, inode, time of the last change.
 fn snapshot(dir: &Path) -> Vec<(String, u64, i64, i64)> {
@@ -46,6 +47,8 @@ fn a_declaration_becomes_a_running_mta_and_a_second_apply_writes_nothing() {
     assert_eq!(applied.out, "", "standard output is data");
     assert!(greeting(port).starts_with("220 box.corp.example"));
 
+    // The MTA listens before all of its directories are there; this is the last.
+    wait_until("the MTA has started", || host.path("var/spool/mailstack-drop/refused").exists());
     let before = snapshot(host.root());
     let again = host.apply().with(0);
     assert!(again.err.starts_with("nothing to do"), "{}", again.err);
