@@ -136,10 +136,10 @@ fn a_message_by_inetd_is_taken_and_says_where_it_came_from() {
     let lines = [RELAY[0], RELAY[1], to, "DATA\r\n", message, "QUIT\r\n"];
     let heard = said(&host, &listener, MAILSTACK, &lines);
     assert!(heard.contains("250 2.0.0") && heard.contains("Message accepted for delivery"), "{heard}");
-    let queued = host.mailstack(&["queue", "list", "--json"]).with(0).out;
-    assert!(queued.contains("joe@far.example"), "{queued}");
+    // Delivered or still queued: its line in the log is there before the 250.
     let log = fs::read_to_string(host.path("var/log/mailstack.log")).unwrap();
-    assert!(log.contains("relay=") && log.contains("[127.0.0.1]"), "{log}");
+    let taken = log.lines().find(|line| line.contains("from=<>"));
+    assert!(taken.is_some_and(|line| line.contains("relay=") && line.contains("[127.0.0.1]")), "{log}");
 }
 
 #[test]
