@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+/// The exit status of a script that this machine cannot run, as automake has it.
+const LEFT_OUT: i32 = 77;
+
 /// A step that failed: what, and what to do.
 pub type Failure = String;
 
@@ -42,6 +45,19 @@ pub fn run(heading: &str, command: &mut Command) -> Result<(), Failure> {
     }
     println!("== {heading}: {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Runs a script that ends with 77 where this machine cannot run it; returns that it was left out then.
+pub fn run_if_possible(heading: &str, command: &mut Command) -> Result<Option<String>, Failure> {
+    println!("\n== {heading}");
+    let started = Instant::now();
+    let status = command.status().map_err(|error| format!("{heading}: {}: {error}", shown(command)))?;
+    println!("== {heading}: {:.1} s", started.elapsed().as_secs_f64());
+    match status.code() {
+        Some(0) => Ok(None),
+        Some(LEFT_OUT) => Ok(Some(format!("{heading}: the reason stands above"))),
+        _ => Err(format!("{heading}: failed ({status}): {}", shown(command))),
+    }
 }
 
 /// Whether a program runs and ends with 0; its output is thrown away.
