@@ -19,7 +19,6 @@ mod plan;
 mod policy;
 mod report;
 mod run;
-mod served;
 mod talk;
 mod turns;
 mod vm;

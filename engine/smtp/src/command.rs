@@ -33,13 +33,13 @@ pub enum Command {
     Noop,
     /// QUIT.
     Quit,
-    /// VRFY and its argument.
+    /// VRFY and its argument, which may be empty: who is told nothing is not told that either.
     Verify(String),
-    /// EXPN and its argument.
+    /// EXPN and its argument, which may be empty.
     Expand(String),
-    /// HELP.
-    Help,
-    /// ETRN and its argument.
+    /// HELP and its topic, which may be empty.
+    Help(String),
+    /// ETRN and its argument, which may be empty.
     Etrn(String),
     /// STARTTLS (RFC 3207).
     StartTls,
@@ -132,9 +132,12 @@ pub enum CommandError {
     /// HELO or EHLO with what cannot be a name.
     #[error("Invalid domain name")]
     BadName,
-    /// VRFY, EXPN or ETRN of nothing.
+    /// ETRN or AUTH of nothing.
     #[error("Argument required")]
     NoArgument,
+    /// RCPT of the null sender.
+    #[error("<>... User address required")]
+    NoRecipient,
     /// A path that holds no address.
     #[error("{text}... {why}")]
     BadAddress {
@@ -149,7 +152,16 @@ pub enum CommandError {
     /// A parameter that nobody knows.
     #[error("{0} parameter unrecognized")]
     UnknownParameter(String),
-    /// A parameter with a wrong value, or given twice.
+    /// A parameter without the value that it needs.
+    #[error("{0} requires a value")]
+    NoValue(String),
+    /// RET of neither FULL nor HDRS.
+    #[error("Bad argument \"{0}\" to RET")]
+    BadRet(String),
+    /// A parameter given twice.
+    #[error("Duplicate {0} parameter")]
+    Twice(String),
+    /// A parameter with a wrong value.
     #[error("Syntax error in parameter {0}")]
     BadParameter(String),
     /// A control character, or octets that are no text.
@@ -164,9 +176,15 @@ impl CommandError {
             CommandError::Unrecognized(_) => (500, Enhanced(5, 5, 1)),
             CommandError::Control => (500, Enhanced(5, 5, 2)),
             CommandError::NotImplemented("VERB") => (502, Enhanced(5, 7, 0)),
+            CommandError::NotImplemented("AUTH") => (503, Enhanced(5, 3, 3)),
             CommandError::NotImplemented(_) => (502, Enhanced(5, 5, 1)),
-            CommandError::Syntax(_) | CommandError::NoArgument => (501, Enhanced(5, 5, 2)),
+            CommandError::Syntax(_)
+            | CommandError::NoArgument
+            | CommandError::NoValue(_)
+            | CommandError::BadRet(_) => (501, Enhanced(5, 5, 2)),
             CommandError::NoName(_) | CommandError::BadName => (501, Enhanced(5, 0, 0)),
+            CommandError::Twice(_) => (501, Enhanced(5, 5, 0)),
+            CommandError::NoRecipient => (553, Enhanced(5, 0, 0)),
             CommandError::BadAddress { .. } => (553, Enhanced(5, 1, 3)),
             CommandError::NotAscii => (553, Enhanced(5, 6, 7)),
             CommandError::UnknownParameter(_) => (555, Enhanced(5, 5, 4)),
@@ -199,10 +217,10 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         Some("RSET") => Ok(Command::Reset),
         Some("NOOP") => Ok(Command::Noop),
         Some("QUIT") => Ok(Command::Quit),
-        Some("HELP") => Ok(Command::Help),
-        Some("VRFY") => argument(rest).map(Command::Verify),
-        Some("EXPN") => argument(rest).map(Command::Expand),
-        Some("ETRN") => argument(rest).map(Command::Etrn),
+        Some("HELP") => Ok(Command::Help(rest.to_owned())),
+        Some("VRFY") => Ok(Command::Verify(rest.to_owned())),
+        Some("EXPN") => Ok(Command::Expand(rest.to_owned())),
+        Some("ETRN") => Ok(Command::Etrn(rest.to_owned())),
         Some("STARTTLS") => bare(Command::StartTls, rest, "STARTTLS"),
         Some("AUTH") => auth(rest),
         Some("BDAT") => bdat(rest).ok_or(CommandError::Syntax("BDAT")),
@@ -216,6 +234,12 @@ const OFFERED: [&str; 15] = [
     "EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "QUIT", "HELP", "VRFY", "EXPN", "ETRN",
     "STARTTLS", "AUTH", "BDAT",
 ];
+
+/// The command that a line names, whatever else is wrong with it.
+pub(crate) fn named(line: &[u8]) -> Option<&'static str> {
+    let line = std::str::from_utf8(line).ok()?.trim_matches([' ', '\t']);
+    line.split([' ', '\t']).next().and_then(known)
+}
 
 fn known(verb: &str) -> Option<&'static str> {
     OFFERED.iter().chain(&NOT_OFFERED).copied().find(|known| known.eq_ignore_ascii_case(verb))
@@ -238,16 +262,11 @@ fn hello(verb: &'static str, rest: &str) -> Result<Command, CommandError> {
     }
 }
 
-fn argument(rest: &str) -> Result<String, CommandError> {
-    if rest.is_empty() { Err(CommandError::NoArgument) } else { Ok(rest.to_owned()) }
-}
-
 /// RFC 4954 4: a mechanism, and perhaps an initial response.
 fn auth(rest: &str) -> Result<Command, CommandError> {
-    let mut words =
-        argument(rest)?.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>().into_iter();
-    let mechanism = words.next().unwrap_or_default().to_ascii_uppercase();
-    let initial = words.next();
+    let mut words = rest.split_ascii_whitespace();
+    let mechanism = words.next().ok_or(CommandError::NoArgument)?.to_ascii_uppercase();
+    let initial = words.next().map(str::to_owned);
     match words.next() {
         Some(_) => Err(CommandError::Syntax("AUTH")),
         None => Ok(Command::Auth { mechanism, initial }),
@@ -290,7 +309,8 @@ fn keyword<'a>(rest: &'a str, word: &'static str) -> Result<&'a str, CommandErro
     let blank = [' ', '\t'];
     let matches = rest.get(..word.len()).is_some_and(|w| w.eq_ignore_ascii_case(word));
     let behind = if matches { rest[word.len()..].trim_start_matches(blank).strip_prefix(':') } else { None };
-    behind.map(|path| path.trim_start_matches(blank)).ok_or(CommandError::Syntax(word))
+    let path = behind.map(|path| path.trim_start_matches(blank));
+    path.filter(|path| !path.is_empty()).ok_or(CommandError::Syntax(word))
 }
 
 #[cfg(test)]

@@ -435,8 +435,9 @@ fn offer(shared: &Shared, arrival: &Arrival, kind: ListenerKind) -> Offer {
         greeting: shared.config.greeting.clone(),
         hello_first: HelloFirst {
             mail: shared.is(Privacy::Needmailhelo),
-            verify: shared.is(Privacy::Needvrfyhelo),
-            expand: shared.is(Privacy::Needexpnhelo),
+            // Who tells nobody anything need not know who asks.
+            verify: shared.is(Privacy::Needvrfyhelo) && !shared.is(Privacy::Novrfy),
+            expand: shared.is(Privacy::Needexpnhelo) && !shared.is(Privacy::Noexpn),
         },
         ..Offer::new(shared.hostname.as_str())
     };

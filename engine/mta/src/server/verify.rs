@@ -3,6 +3,7 @@
 use mailstack_policy::{Expanded, RecipientVerdict};
 use mailstack_runtime::Privacy;
 use mailstack_smtp::address::Address;
+use mailstack_smtp::command::CommandError;
 use mailstack_smtp::reply::{Enhanced, Reply};
 use mailstack_smtp::server::Answer;
 
@@ -31,6 +32,9 @@ impl Shared {
 
     fn meant(&self, arrival: &Arrival, who: &str, expanded: bool) -> Reply {
         let text = who.trim().trim_start_matches('<').trim_end_matches('>');
+        if text.is_empty() {
+            return CommandError::NoArgument.reply();
+        }
         let Ok(address) = text.parse::<Address>() else {
             return Reply::new(501, Some(Enhanced(5, 5, 2)), format!("{text}... is no address"));
         };

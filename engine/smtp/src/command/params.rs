@@ -62,6 +62,9 @@ pub(super) fn mail(request: &mut MailRequest, text: &str) -> Result<(), CommandE
         match key.to_ascii_uppercase().as_str() {
             "SIZE" => set(&mut request.size, size(value), parameter)?,
             "BODY" => set(&mut request.body, body(value), parameter)?,
+            "RET" if value.is_some_and(|value| ret(Some(value)).is_none()) => {
+                return Err(CommandError::BadRet(value.unwrap_or_default().to_owned()));
+            }
             "RET" => set(&mut request.ret, ret(value), parameter)?,
             "ENVID" => set(&mut request.envid, xtext(value, MAX_ENVID), parameter)?,
             "AUTH" => set(&mut request.auth, xtext(value, MAX_XTEXT), parameter)?,
@@ -114,6 +117,8 @@ fn set<T>(slot: &mut Option<T>, value: Option<T>, parameter: &str) -> Result<(),
             *slot = Some(value);
             Ok(())
         }
+        (true, Some(_)) => Err(CommandError::Twice(split(parameter).0.to_owned())),
+        _ if !parameter.contains('=') => Err(CommandError::NoValue(parameter.to_owned())),
         _ => Err(CommandError::BadParameter(parameter.to_owned())),
     }
 }

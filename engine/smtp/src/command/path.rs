@@ -56,12 +56,17 @@ fn end_of_path(text: &str, bracketed: bool) -> Option<usize> {
 pub(super) fn reverse(path: Path<'_>) -> Result<ReversePath, CommandError> {
     match path.inner.trim() {
         "" if path.text.starts_with('<') => Ok(ReversePath::Null),
-        _ => forward(path).map(ReversePath::Address),
+        _ => address(path).map(ReversePath::Address),
     }
 }
 
-/// The forward-path, without its source route.
+/// The forward-path.
 pub(super) fn forward(path: Path<'_>) -> Result<Address, CommandError> {
+    if path.inner.trim().is_empty() { Err(CommandError::NoRecipient) } else { address(path) }
+}
+
+/// What a path holds, without its source route.
+fn address(path: Path<'_>) -> Result<Address, CommandError> {
     let mailbox = without_route(path.inner.trim()).map_err(|why| path.fault(why))?;
     with_a_labels(mailbox).parse().map_err(|why| path.fault(why))
 }

@@ -291,7 +291,7 @@ impl Session {
     fn take_command<'a>(&mut self, expect: Expect, line: &[u8], crowded: bool) -> Action<'a> {
         let command = match command::parse(line) {
             Ok(command) => command,
-            Err(error) => return self.no_command(&error, crowded),
+            Err(error) => return self.no_command(expect, line, &error, crowded),
         };
         if let Some(denied) = self.offer.denied.clone()
             && !is_harmless(&command)
@@ -366,11 +366,18 @@ impl Session {
         }
     }
 
-    fn no_command<'a>(&mut self, error: &CommandError, crowded: bool) -> Action<'a> {
+    fn no_command<'a>(
+        &mut self,
+        expect: Expect,
+        line: &[u8],
+        error: &CommandError,
+        crowded: bool,
+    ) -> Action<'a> {
         if let (Some(denied), false) = (&self.offer.denied, matches!(error, CommandError::Unrecognized(_))) {
             return self.wrong(denied.clone());
         }
-        let action = self.wrong(error.reply());
+        let misplaced = command::named(line).and_then(|verb| expect.misplaced(verb, &self.offer));
+        let action = self.wrong(misplaced.unwrap_or_else(|| error.reply()));
         match error {
             // RFC 3030 2: what follows is a chunk of a message, not commands.
             CommandError::Syntax("BDAT") => self.violated(),

@@ -83,7 +83,8 @@ impl Expect {
             Command::Data => self.data(crowded),
             Command::Reset => Turn::Dropped(self.without_transaction(), words::RESET),
             Command::Noop => Turn::Said(self, words::NOOP),
-            Command::Help => Turn::Said(self, words::HELP),
+            Command::Help(topic) if topic.is_empty() => Turn::Said(self, words::HELP),
+            Command::Help(topic) => Turn::Said(self, words::no_topic(&topic)),
             Command::Quit => Turn::Quit,
             Command::Verify(_) if self == Expect::Hello && offer.hello_first.verify => {
                 Turn::Wrong(self, words::INTRODUCE_YOURSELF)
@@ -110,8 +111,8 @@ impl Expect {
     }
 
     fn auth(self, mechanism: &str, initial: Option<String>, offer: &Offer) -> Turn {
-        if offer.auth.is_empty() {
-            return Turn::Wrong(self, CommandError::NotImplemented("AUTH").reply());
+        if let Some(reply) = self.misplaced("AUTH", offer) {
+            return Turn::Wrong(self, reply);
         }
         if offer.usable_auth().is_empty() {
             return Turn::Wrong(self, words::NEEDS_TLS);
@@ -149,10 +150,23 @@ impl Expect {
         }
     }
 
+    /// The reply to a command that may not come now, or at all. As with Sendmail it goes before what is wrong within it.
+    pub(super) fn misplaced(self, verb: &str, offer: &Offer) -> Option<Reply> {
+        match (verb, self) {
+            ("MAIL", Expect::Hello) if offer.hello_first.mail => Some(words::HELLO_FIRST),
+            ("MAIL", Expect::Rcpt | Expect::Data(_) | Expect::Chunk(_)) => Some(words::SENDER_GIVEN),
+            ("RCPT", Expect::Hello | Expect::Mail) => Some(words::MAIL_FIRST),
+            ("RCPT", Expect::Chunk(_)) => Some(words::IN_CHUNKS),
+            ("AUTH", _) if offer.auth.is_empty() => Some(CommandError::NotImplemented("AUTH").reply()),
+            _ => None,
+        }
+    }
+
     fn mail(self, request: MailRequest, offer: &Offer) -> Turn {
+        if let Some(reply) = self.misplaced("MAIL", offer) {
+            return Turn::Wrong(self, reply);
+        }
         match self {
-            Expect::Hello if offer.hello_first.mail => Turn::Wrong(self, words::HELLO_FIRST),
-            Expect::Rcpt | Expect::Data(_) | Expect::Chunk(_) => Turn::Wrong(self, words::SENDER_GIVEN),
             _ if offer.needs_auth => Turn::Wrong(self, words::AUTH_REQUIRED),
             _ if request.smtputf8 && !offer.smtputf8 => {
                 Turn::Wrong(self, CommandError::UnknownParameter("SMTPUTF8".to_owned()).reply())
@@ -168,12 +182,10 @@ impl Expect {
     }
 
     fn rcpt(self, request: RcptRequest, offer: &Offer) -> Turn {
-        let accepted = match self {
-            Expect::Hello | Expect::Mail => return Turn::Wrong(self, words::MAIL_FIRST),
-            Expect::Rcpt => 0,
-            Expect::Data(accepted) => accepted,
-            Expect::Chunk(_) => return Turn::Wrong(self, words::IN_CHUNKS),
-        };
+        if let Some(reply) = self.misplaced("RCPT", offer) {
+            return Turn::Wrong(self, reply);
+        }
+        let accepted = if let Expect::Data(accepted) = self { accepted } else { 0 };
         if accepted >= offer.max_recipients {
             return Turn::Beyond(self, words::TOO_MANY_RECIPIENTS);
         }
@@ -194,8 +206,9 @@ impl Expect {
 
     fn etrn(self, what: String, offer: &Offer) -> Turn {
         match offer.etrn {
-            true => Turn::Ask(Due::Etrn(self), Ask::Etrn(what)),
             false => Turn::Wrong(self, words::NOT_ALLOWED),
+            true if what.is_empty() => Turn::Wrong(self, CommandError::NoArgument.reply()),
+            true => Turn::Ask(Due::Etrn(self), Ask::Etrn(what)),
         }
     }
 

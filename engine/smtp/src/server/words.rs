@@ -102,6 +102,11 @@ pub(super) fn no_mechanism(name: &str) -> Reply {
     Reply::new(504, Some(Enhanced(5, 3, 3)), format!("AUTH mechanism {name} not available"))
 }
 
+pub(super) fn no_topic(topic: &str) -> Reply {
+    let topic: String = topic.chars().filter(|c| !c.is_control()).take(32).collect();
+    Reply::new(504, Some(Enhanced(5, 3, 0)), format!("HELP topic \"{topic}\" unknown"))
+}
+
 pub(super) fn challenge(octets: &[u8]) -> Reply {
     Reply::new(334, None, crate::sasl::encode(octets))
 }
