@@ -18,6 +18,7 @@ mod nixos;
 mod programs;
 mod proof;
 mod queue;
+mod recipes;
 mod reference;
 mod reproducible;
 mod sendmail;

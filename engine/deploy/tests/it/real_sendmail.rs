@@ -162,7 +162,7 @@ impl Root {
 
 #[test]
 fn each_cf_resolves_root_users_and_foreign_addresses() {
-    for example in examples("hosts") {
+    for example in examples("hosts").into_iter().chain(examples("../../../profiles/recipes")) {
         let Some(root) = Root::of(&example) else { return };
         let mut told = String::new();
         for (cf, user) in [("sendmail.cf", root.owner()), ("submit.cf", ALICE_IN_SMMSP)] {
