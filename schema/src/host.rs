@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::schema::{Document, VERSION};
 
 pub use checks::{Checks, Dnsbl, PrivacyFlag};
-pub use engine::Engine;
+pub use engine::{Engine, Permissions};
 pub use expect::Expectation;
 pub use generics::Generics;
 pub use security::{
@@ -329,6 +329,10 @@ pub struct Local {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["daemon"]))]
     pub default_user: Option<String>,
+    /// Who owns queue and mailboxes, and whom the MTA runs as once a client is connected; only with `engine = "sendmail"` of Debian, and verified, never set. Sendmail: `confRUN_AS_USER`, `confTRUSTED_USER`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["no-root"]))]
+    pub permissions: Option<Permissions>,
     /// Local names and where their mail goes: addresses, users, `\user`, `:include:/path`, `|program`, `/file`; `owner-NAME` is the sender to the members of NAME. Sendmail: `/etc/mail/aliases`. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = [{"root": "root@corp.example"}]))]

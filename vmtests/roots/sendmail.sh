@@ -10,9 +10,10 @@ set -eu
 root=${1:?the directory to unpack into}
 packages="sendmail-bin sendmail-base libc6 libdb5.3 libldap-2.5-0 liblockfile1 liblockfile-bin libnsl2 libsasl2-2 libssl3 libwrap0
     libtirpc3 libgssapi-krb5-2 libkrb5-3 libk5crypto3 libkrb5support0 libcom-err2 libkeyutils1 libcrypt1 zlib1g
-    libzstd1 libgnutls30 libp11-kit0 libidn2-0 libunistring2 libtasn1-6 libnettle8 libhogweed6 libffi8 libpcre2-8-0 libselinux1 libacl1 libattr1 libgmp10 coreutils dash netbase"
+    libzstd1 libgnutls30 libp11-kit0 libidn2-0 libunistring2 libtasn1-6 libnettle8 libhogweed6 libffi8 libpcre2-8-0 libselinux1 libacl1 libattr1 libgmp10 coreutils dash netbase procmail"
 
-if [ -e "$root/.complete" ]; then
+# procmail came later than roots that may be there.
+if [ -e "$root/.complete" ] && [ -e "$root/usr/bin/procmail" ]; then
     exit 0
 fi
 mkdir -p "$root"

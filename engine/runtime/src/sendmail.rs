@@ -28,6 +28,15 @@ pub struct Sendmail {
     /// Whether mailboxes are written by mail.local, as their users, which needs a directory that all may write to.
     #[serde(default = "yes")]
     pub mail_local: bool,
+    /// Whether it is not root once a client is connected (`RunAsUser` is the owner of its queue): procmail, which is setuid,
+    /// writes mailboxes of the group `mail`.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub no_root: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_not(value: &bool) -> bool {
+    !value
 }
 
 fn yes() -> bool {

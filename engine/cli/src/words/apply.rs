@@ -209,11 +209,11 @@ fn obstacle_words(obstacle: &Obstacle) -> (String, String) {
             format!("{} is not there", path.display()),
             "install Sendmail: apt install sendmail-bin".to_owned(),
         ),
+        Obstacle::Unfit { path, wanted, found, mend } => {
+            (unlike(path, wanted, found.as_deref()), format!("as root: {mend}"))
+        }
         Obstacle::Permissions { path, wanted, found } => (
-            match found {
-                Some(found) => format!("{} is {found}; it must be {wanted}", path.display()),
-                None => format!("{} is not there; it must be {wanted}", path.display()),
-            },
+            unlike(path, wanted, found.as_deref()),
             "the packaging makes it so: apt install --reinstall sendmail-base sendmail-bin".to_owned(),
         ),
         Obstacle::File { path } => (
@@ -279,6 +279,13 @@ pub fn discrepancy(discrepancy: &Discrepancy) -> String {
             }
             None => format!("{} is not there", path.display()),
         },
+    }
+}
+
+fn unlike(path: &std::path::Path, wanted: &str, found: Option<&str>) -> String {
+    match found {
+        Some(found) => format!("{} is {found}; it must be {wanted}", path.display()),
+        None => format!("{} is not there; it must be {wanted}", path.display()),
     }
 }
 

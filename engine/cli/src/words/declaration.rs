@@ -356,6 +356,9 @@ fn way_out_of_programs(kind: &Meant) -> Option<String> {
         Meant::NotBySessions { .. } => {
             "remove the key, or write `by = \"daemon\"`, or `engine = \"builtin\"`".to_owned()
         }
+        Meant::NotWithoutRoot { .. } => {
+            "remove the key, or write `permissions = \"distribution\"`, which is what stands where nothing does".to_owned()
+        }
         Meant::FlushOfMta => "remove it; `first_retry` and `longest_retry` say when".to_owned(),
         Meant::ResidentInterval => "remove it, or write `flush = \"timer\"`".to_owned(),
         Meant::CronInterval { .. } => "such as flush_interval = \"5m\", \"30m\" or \"6h\"".to_owned(),

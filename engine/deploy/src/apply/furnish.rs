@@ -216,7 +216,8 @@ pub(super) fn furnish_sendmail(
         for (path, mode, owner) in [("", 0o2755, all), ("mta", 0o2755, mta), ("msp", 0o2775, msp)]
             .map(|(name, mode, owner)| (below(root, &sendmail.run).join(name), mode, owner))
         {
-            if !path.is_dir() {
+            // Of the packaging's own user, where that is another.
+            if !path.is_dir() || sendmail.no_root {
                 directory(&path, mode, owner)?;
             }
         }

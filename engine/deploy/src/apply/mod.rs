@@ -7,6 +7,7 @@ mod deactivate;
 mod error;
 mod furnish;
 mod journal;
+mod no_root;
 mod preflight;
 mod prover;
 mod roll_back;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use mailstack_runtime::{Config, Sendmail, ServedBy};
 
 use super::furnish::{Owner, has_user, programs};
+use super::no_root::{self, Mail};
 use crate::activation::sockets;
 use crate::others::{self, Presence, Process, Queue};
 use crate::sendmail::users::Users;
@@ -60,6 +61,17 @@ pub enum Obstacle {
         wanted: String,
         /// What it is; None where it is not there.
         found: Option<String>,
+    },
+    /// The host does not have something as a Sendmail without the rights of root needs it.
+    Unfit {
+        /// The place.
+        path: PathBuf,
+        /// What it must be.
+        wanted: String,
+        /// What it is; None where it is not there.
+        found: Option<String>,
+        /// The command that makes it so.
+        mend: String,
     },
     /// A file of others where Sendmail reads one of the generation's.
     File {
@@ -130,6 +142,7 @@ impl Obstacle {
             | Obstacle::Below { .. }
             | Obstacle::NoSendmail { .. }
             | Obstacle::Permissions { .. }
+            | Obstacle::Unfit { .. }
             | Obstacle::OtherEngine { .. } => false,
         }
     }
@@ -212,6 +225,11 @@ fn permissions(config: &Config, sendmail: &Sendmail, users: Users) -> Vec<Obstac
     must(&sendmail.client_queue, queue, &|uid, gid, mode| {
         uid == client && gid == client_group && mode & (setgid | 0o777) == setgid | 0o770
     });
+    if sendmail.no_root {
+        let mail = Mail { uid: daemon, gid: users.daemon_group };
+        found.extend(no_root::permissions(Path::new("/"), &sendmail.daemon_queue, mail));
+        return found;
+    }
     must(Path::new("/etc/mail"), "0755, writable by no other".to_owned(), &|uid, _, mode| {
         (uid == 0 || uid == daemon) && mode & 0o022 == 0
     });

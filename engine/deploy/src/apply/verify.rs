@@ -101,7 +101,9 @@ fn of_sendmail(root: &Path, config: &Config, sendmail: &Sendmail) -> Vec<Discrep
     let found = preflight::of_sendmail(root, config, sendmail).into_iter();
     found
         .map(|obstacle| match obstacle {
-            Obstacle::Permissions { path, wanted, found } => Discrepancy::Permissions { path, wanted, found },
+            Obstacle::Permissions { path, wanted, found } | Obstacle::Unfit { path, wanted, found, .. } => {
+                Discrepancy::Permissions { path, wanted, found }
+            }
             Obstacle::NoSendmail { path } => {
                 Discrepancy::Permissions { path, wanted: "2755".to_owned(), found: None }
             }

@@ -34,6 +34,8 @@ impl ModelFault {
             FaultKind::MailboxPath { .. } => vec!["mailboxes.format"],
             FaultKind::NotWithSendmail { .. } => vec!["engine"],
             FaultKind::NotBySessions { .. } => vec!["service.by"],
+            FaultKind::NotWithoutRoot { .. } if self.path != "permissions" => vec!["permissions"],
+            FaultKind::NotWithoutRoot { .. } => vec!["engine"],
             _ => Vec::new(),
         }
     }
@@ -405,6 +407,12 @@ pub enum FaultKind {
     NotBySessions {
         /// What there is not.
         needed: &'static str,
+    },
+    /// A key that an MTA without the rights of root cannot obey, or an MTA that is none.
+    #[error("not with `permissions = \"no-root\"`: {reason}")]
+    NotWithoutRoot {
+        /// Why.
+        reason: &'static str,
     },
     /// A queue run of a host with an MTA of its own.
     #[error("an MTA with mailboxes runs its queue itself")]

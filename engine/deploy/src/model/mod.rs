@@ -161,6 +161,9 @@ pub(crate) struct Mta {
     pub(crate) mailboxes: Mailboxes,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) restricted: Option<Restricted>,
+    /// Whether the host's Sendmail is not root once a client is connected.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) no_root: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) greeting: String,
     pub(crate) privacy: BTreeSet<Privacy>,
@@ -251,7 +254,8 @@ impl Model {
 
     /// Sendmail as the platform has it.
     pub(crate) fn sendmail(&self) -> Sendmail {
-        sendmail::of(self.platform, self.flush_interval())
+        let sendmail = sendmail::of(self.platform, self.flush_interval());
+        if self.mta().is_some_and(|mta| mta.no_root) { sendmail::without_root(sendmail) } else { sendmail }
     }
 
     /// What the platform has where.

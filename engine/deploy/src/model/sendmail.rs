@@ -84,6 +84,7 @@ pub(super) fn of(platform: Platform, queue_interval: u64) -> Sendmail {
             run: "/run/sendmail".into(),
             queue_interval,
             mail_local: true,
+            no_root: false,
         },
         Platform::Redhat => elsewhere("/usr/sbin/sendmail.sendmail", queue_interval),
         Platform::Suse => elsewhere("/usr/sbin/sendmail", queue_interval),
@@ -102,5 +103,14 @@ fn elsewhere(program: &str, queue_interval: u64) -> Sendmail {
         run: "/run/sendmail".into(),
         queue_interval,
         mail_local: false,
+        no_root: false,
     }
+}
+
+/// The user who owns mailboxes, and the group of them.
+pub(crate) const MAIL: &str = "mail";
+
+/// The same, never root once a client is connected.
+pub(super) fn without_root(sendmail: Sendmail) -> Sendmail {
+    Sendmail { daemon_user: MAIL.to_owned(), no_root: true, ..sendmail }
 }

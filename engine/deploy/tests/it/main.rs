@@ -6,6 +6,7 @@ mod differential;
 mod golden;
 mod hosts;
 mod real_inetd;
+mod real_no_root;
 mod real_programs;
 mod real_sendmail;
 mod real_tables;

@@ -14,7 +14,7 @@ use crate::real_sendmail::Root;
 /// The longest that anything here may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 /// An address of the host that is no loopback address.
-const HERE: &str = "192.0.2.10";
+pub(crate) const HERE: &str = "192.0.2.10";
 /// The mail user's number in the private root.
 const SMMTA: &str = "201";
 
@@ -23,7 +23,7 @@ const THERE: [u8; 4] = [198, 51, 100, 7];
 
 /// A network of this thread and of what it starts. It routes to the stranger, but the address is none of this host's:
 /// Sendmail relays for its own.
-fn own_network() {
+pub(crate) fn own_network() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
     let address = format!("{HERE}/32");
     let stranger = ["route", "add", "local", "198.51.100.0/24", "dev", "lo"];
@@ -33,17 +33,17 @@ fn own_network() {
     }
 }
 
-/// Connects as the stranger.
-fn connect(at: SocketAddrV4) -> TcpStream {
+/// Connects as the stranger, where somebody listens.
+pub(crate) fn connect(at: SocketAddrV4) -> Option<TcpStream> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
     let client = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     let [a, b, c, d] = THERE;
     bind(client.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0)).unwrap();
-    connect(client.as_raw_fd(), &SockaddrIn::from(at)).unwrap();
-    TcpStream::from(client)
+    connect(client.as_raw_fd(), &SockaddrIn::from(at)).ok()?;
+    Some(TcpStream::from(client))
 }
 
-fn answer(client: &mut TcpStream) -> String {
+pub(crate) fn answer(client: &mut TcpStream) -> String {
     let mut heard = String::new();
     let mut octets = [0; 512];
     let is_whole = |heard: &str| {
@@ -86,7 +86,7 @@ fn sendmail_by_inetd_is_unprivileged_relays_for_nobody_and_its_runner_delivers()
     assert_eq!(user, "smmta");
     let listener = TcpListener::bind((HERE, 0)).unwrap();
     let at = SocketAddrV4::new(HERE.parse().unwrap(), listener.local_addr().unwrap().port());
-    let mut client = connect(at);
+    let mut client = connect(at).unwrap();
     client.set_read_timeout(Some(DEADLINE)).unwrap();
     let (connection, _) = listener.accept().unwrap();
     let clone = || OwnedFd::from(connection.try_clone().unwrap());

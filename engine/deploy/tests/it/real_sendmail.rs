@@ -18,6 +18,8 @@ use crate::hosts::{Example, examples};
 
 /// The mail user of the root, where nothing else is said.
 pub(crate) const SMMTA: &str = "201:201";
+/// The user who owns all mail where Sendmail is never root.
+const MAIL: &str = "8:8";
 /// An ordinary user.
 const ALICE: &str = "1001:1001";
 /// The same in the submission program's group: `-C` takes the setgid bit away.
@@ -47,9 +49,18 @@ impl Root {
         assert!(copied.success());
         // Owner of the maps, who may read them.
         let sendmail = example.model().runtime_config().sendmail;
-        let is_root = sendmail.is_some_and(|sendmail| sendmail.daemon_user == "root");
-        let root = Self(directory, if is_root { "0:0" } else { SMMTA });
+        let user = sendmail.map(|sendmail| sendmail.daemon_user);
+        let is_root = user.as_deref() == Some("root");
+        let owner = match user.as_deref() {
+            Some("root") => "0:0",
+            Some("mail") => MAIL,
+            _ => SMMTA,
+        };
+        let root = Self(directory, owner);
         root.prepare();
+        if owner == MAIL {
+            root.without_root();
+        }
         if is_root {
             let queue = root.0.path().join("var/spool");
             let (debian, others) = (queue.join("mqueue-client"), queue.join("clientmqueue"));
@@ -63,6 +74,14 @@ impl Root {
         root.derive_maps(&files);
         root.derive_credentials(example);
         Some(root)
+    }
+
+    /// What an administrator does for a Sendmail that is never root.
+    fn without_root(&self) {
+        let line = "chown mail: /var/spool/mqueue /run/sendmail/mta /etc/mail && chmod 00700 /var/spool/mqueue && \
+                    chown root:mail /var/mail && chmod 01775 /var/mail";
+        let output = self.run("0:0", line);
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// Where it is.
@@ -99,7 +118,8 @@ impl Root {
                 continue;
             }
             std::fs::write(&target, &entry.bytes).unwrap();
-            chown(target, Some(if self.1 == SMMTA { 201 } else { 0 }), Some(202)).unwrap();
+            let owner = self.1.split(':').next().unwrap().parse().unwrap();
+            chown(target, Some(owner), Some(202)).unwrap();
         }
     }
 

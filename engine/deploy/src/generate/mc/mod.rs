@@ -109,6 +109,10 @@ impl Mc {
     fn owner(&mut self, model: &Model) {
         let sendmail = model.sendmail();
         self.define("confTRUSTED_USER", &sendmail.daemon_user);
+        if sendmail.no_root {
+            self.block("Nobody else than that owner once a client is connected.");
+            self.define("confRUN_AS_USER", &sendmail.daemon_user);
+        }
         self.define("confPID_FILE", &format!("{}/mta/sendmail.pid", sendmail.run.display()));
     }
 

@@ -197,6 +197,10 @@ fn mailers(mc: &mut Mc, model: &Model, mta: &Mta) {
         MailboxFormat::Mbox if !model.packaging().mail_local => {
             mc.block("Mailboxes by procmail: OSTYPE names it.");
         }
+        MailboxFormat::Mbox if mta.no_root => {
+            mc.block("Mailboxes by procmail, which is setuid: mail.local must be started by root. -t: mail waits, if it can.");
+            mc.line("FEATURE(`local_procmail', `/usr/bin/procmail', `procmail -t -Y -a $h -d $u')dnl");
+        }
         MailboxFormat::Mbox => {
             mc.block("Mailboxes below /var/mail, by LMTP. Debian's default (sensible-mda) may not be there.");
             mc.feature_with("local_lmtp", "/usr/libexec/sendmail/mail.local");

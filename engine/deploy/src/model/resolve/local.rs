@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use mailstack_policy::rules::{AliasTarget, Mailer, MailertableKey, Masquerade};
 use mailstack_runtime::{MailboxFormat, Mailboxes};
-use mailstack_schema::host::{Local, Masquerade as WrittenMasquerade, OneOrMany};
+use mailstack_schema::host::{Local, Masquerade as WrittenMasquerade, OneOrMany, Permissions};
 use mailstack_schema::spans::{child, element};
 
 use super::common::Common;
@@ -15,7 +15,7 @@ use super::virtusers::{Ours, generics, virtuser_loops, virtusers};
 use super::{Faults, cross, masquerade as client_masquerade, restricted};
 use crate::model::defaults::Defaults;
 use crate::model::fault::FaultKind;
-use crate::model::{ALWAYS_ALIASED, Mta, mailbox_format, parse, privacy};
+use crate::model::{ALWAYS_ALIASED, Engine, Mta, Platform, mailbox_format, parse, privacy};
 
 /// The keys, resolved; None where a fault leaves nothing to hold. `listen` None: the role's default.
 pub(super) fn resolve(
@@ -50,11 +50,38 @@ pub(super) fn resolve(
         mailertable: mailertable.into_iter().map(|(_, key, mailer)| (key, mailer)).collect(),
         mailboxes: mailboxes(written, defaults, faults)?,
         restricted,
+        no_root: no_root(written, common, faults),
         greeting: greeting(written.greeting.as_deref(), faults),
         privacy: written.privacy.as_ref().map_or_else(|| defaults.privacy.clone(), |flags| privacy(flags)),
     };
     virtuser_loops(&virtusers, &mta, common, faults);
     Some(mta)
+}
+
+/// Whether the MTA is never root once a client is connected. What runs as another user than the recipient would run as the
+/// owner of queue and mailboxes then.
+fn no_root(written: &Local, common: &Common, faults: &mut Faults) -> bool {
+    if written.permissions != Some(Permissions::NoRoot) {
+        return false;
+    }
+    let mut refuse = |at: &str, reason: &'static str| faults.add(at, FaultKind::NotWithoutRoot { reason });
+    if common.engine != Engine::Sendmail {
+        refuse(
+            "permissions",
+            "the built-in MTA is never root once it listens, and writes mailboxes as their users",
+        );
+    } else if common.platform != Platform::Debian {
+        refuse("permissions", "the users and directories of this packaging are not known well enough");
+    }
+    let keys = [
+        ("programs", written.programs.is_some()),
+        ("file_jail", written.file_jail.is_some()),
+        ("default_user", written.default_user.is_some()),
+    ];
+    for (key, _) in keys.into_iter().filter(|(_, is_written)| *is_written) {
+        refuse(key, "without root nobody becomes another user: it would be done as the owner of all mail");
+    }
+    true
 }
 
 /// Names of programs that a greeting shall not tell.
