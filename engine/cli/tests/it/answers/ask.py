@@ -15,7 +15,7 @@ def enter(namespace):
 
 def connect(client):
     """A socket stays in the namespace that it was made in; only this thread enters it."""
-    enter(inside if client == "127.0.0.1" else outside)
+    enter(inside if client in ("127.0.0.1", "203.0.113.2") else outside)
     server = "127.0.0.1" if client == "127.0.0.1" else "203.0.113.2"
     if client.startswith("192.168."):
         server = "192.168.10.2"

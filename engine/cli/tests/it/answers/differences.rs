@@ -58,6 +58,16 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         applies: |step| step.builtin == "500 5.5.2" && step.sendmail == "421 4.7.0",
     },
     Difference {
+        rule: "who comes from the host's own address is a client like others, as proxies on it bring strangers so; Sendmail \
+               relays for it",
+        applies: |step| {
+            step.client == "203.0.113.2"
+                && step.line.starts_with("RCPT")
+                && step.builtin == "550 5.7.1"
+                && step.sendmail == "250 2.1.5"
+        },
+    },
+    Difference {
         rule: "ETRN is not offered whatever privacy says: what waits is tried by itself",
         applies: |step| {
             step.line.starts_with("ETRN")
