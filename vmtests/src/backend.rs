@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
-use mailstack_schema::host::Engine;
+use mailstack_schema::host::{Engine, ServiceBy};
 
 use crate::dns::{DnsError, Zone};
 use crate::talk::{Script, Transcript};
@@ -46,6 +46,8 @@ pub struct HostPlan {
     pub declaration: Option<String>,
     /// Who runs its role.
     pub engine: Engine,
+    /// Who accepts its connections.
+    pub served_by: ServiceBy,
 }
 
 /// A program to run on a host.

@@ -172,6 +172,7 @@ impl Containers {
             users: Vec::new(),
             declaration: None,
             engine: mailstack_schema::host::Engine::Builtin,
+            served_by: mailstack_schema::host::ServiceBy::Daemon,
         };
         self.start(NAME_SERVER, &plan)?;
         let json =

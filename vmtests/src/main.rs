@@ -19,6 +19,7 @@ mod plan;
 mod policy;
 mod report;
 mod run;
+mod served;
 mod talk;
 mod turns;
 mod vm;

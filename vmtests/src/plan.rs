@@ -6,12 +6,13 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use mailstack_schema::host::{Engine, Host, OneOrMany};
+use mailstack_schema::host::{Engine, Host, OneOrMany, ServiceBy};
 use mailstack_schema::topology::{Action, Level, Machine, Outcome, Send, Topology};
 use mailstack_schema::{Fault, read_bytes};
 
 use crate::backend::{HostPlan, World};
 use crate::dns::Zone;
+use crate::served;
 
 /// A topology that can be built.
 #[derive(Clone, Debug)]
@@ -196,16 +197,18 @@ fn host(
         }
     }
     let engine = machine.engine.unwrap_or_else(|| engines.of(name));
-    let (declaration, engine) = match declaration(name, machine, base)? {
+    let (declaration, engine, served_by) = match declaration(name, machine, base)? {
         Some(text) => {
+            let written = mailstack_schema::read::<Host>(&text);
+            let by = written.map_or(ServiceBy::Daemon, |written| served::by(&written.value));
             let (text, engine) = with_engine(text, engine);
-            (Some(text), engine)
+            (Some(text), engine, by)
         }
-        None => (None, engine),
+        None => (None, engine, ServiceBy::Daemon),
     };
     let fqdn = machine.hostname.clone().unwrap_or_else(|| name.to_owned());
     let users: BTreeSet<String> = machine.users.iter().filter(|user| *user != "root").cloned().collect();
-    Ok(HostPlan { fqdn, addresses, users: users.into_iter().collect(), declaration, engine })
+    Ok(HostPlan { fqdn, addresses, users: users.into_iter().collect(), declaration, engine, served_by })
 }
 
 /// A declaration that says this engine, unless it says one itself; and the one that it says. One that cannot be read is

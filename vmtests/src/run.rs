@@ -12,11 +12,12 @@ use mailstack_schema::topology::{
 };
 use mailstack_schema::value;
 
-use crate::backend::{Backend, BackendError, Event, Program};
+use crate::backend::{Backend, BackendError, Event, HostPlan, Program};
 use crate::check::{self, TOKEN_FIELD};
 use crate::evidence::{self, Evidence, Logs};
 use crate::plan::{self, Plan, texts};
 use crate::report::{Report, StepReport, Voice};
+use crate::served;
 use crate::talk::{Exchange, Script, Transcript};
 
 /// How long `mailstack apply` may take on a host, its proof included.
@@ -89,10 +90,19 @@ pub fn start_all(plan: &Plan, backend: &mut dyn Backend, voice: Voice) -> Result
     for (host, machine) in &plan.world.hosts {
         if machine.declaration.is_some() {
             voice.under_way(&format!("{host}: mailstack apply"));
-            apply(backend, host)?;
+            go_live(backend, host, machine)?;
         }
     }
     Ok(Vec::new())
+}
+
+/// Applies the declaration of a host that has just come up, and starts who listens for it.
+fn go_live(backend: &dyn Backend, host: &str, machine: &HostPlan) -> Result<(), BackendError> {
+    apply(backend, host)?;
+    let Some(words) = served::program(host, machine.served_by)? else { return Ok(()) };
+    let program = root_program(words);
+    let output = run_one(backend, host, &program, PROGRAM)?;
+    if output.status.success() { Ok(()) } else { Err(BackendError::failed(host, &program, &output)) }
 }
 
 fn apply(backend: &dyn Backend, host: &str) -> Result<(), BackendError> {
@@ -252,10 +262,10 @@ impl Runner<'_> {
 
     fn come_up(&mut self, host: &str) -> Result<(), BackendError> {
         self.backend.up(host)?;
-        if self.plan.world.hosts.get(host).is_some_and(|machine| machine.declaration.is_some()) {
-            apply(self.backend, host)?;
+        match self.plan.world.hosts.get(host) {
+            Some(machine) if machine.declaration.is_some() => go_live(self.backend, host, machine),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn by_sendmail(&self, send: &BySendmail) -> Result<Option<String>, BackendError> {

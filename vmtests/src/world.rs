@@ -13,11 +13,12 @@ use mailstack_schema::topology::{Level, Topology};
 use crate::backend::{Backend, BackendError};
 use crate::container::Containers;
 use crate::faults;
-use crate::netns::{Netns, namespaces as ns};
+use crate::netns::{Netns, Roots, namespaces as ns};
 use crate::plan::{Engines, Plan, PlanError};
 use crate::policy;
 use crate::report::{Report, Voice, html, junit};
 use crate::run;
+use crate::served;
 use crate::vm::{Parts, Vm};
 
 /// Marks the process that runs inside the world of its own.
@@ -406,7 +407,10 @@ fn place() -> Result<tempfile::TempDir, BackendError> {
 
 fn build(arguments: &RunArguments, plan: &Plan, place: &Path) -> Result<Netns, BackendError> {
     let mailstack = arguments.mailstack.clone().map_or_else(beside_this_program, Ok)?;
-    Netns::build(plan.world.clone(), place, &mailstack, sendmail_root(arguments, plan)?)
+    let sendmail = sendmail_root(arguments, plan)?;
+    let private = beside_this_program()?.with_file_name("../private-roots");
+    let inetd = served::root(&private, plan.world.hosts.values().map(|host| host.served_by))?;
+    Netns::build(plan.world.clone(), place, &mailstack, Roots { sendmail, inetd })
 }
 
 /// Keeps what the hosts wrote, where it is wanted or the topology failed.

@@ -47,6 +47,11 @@ pub fn run() -> Result<(), Failure> {
         "unpack Dovecot into a private root",
         program("sh", &["vmtests/roots/dovecot.sh"]).arg(&dovecot),
     )?;
+    let inetd = step::target().join("private-roots/inetd");
+    step::run(
+        "unpack xinetd and inetd into a private root",
+        program("sh", &["vmtests/roots/inetd.sh"]).arg(&inetd),
+    )?;
     let taplo = step::target().join("private-roots/taplo");
     step::run("language server for TOML", program("sh", &["vmtests/roots/taplo.sh"]).arg(&taplo))?;
     let mut left_out = tests()?;

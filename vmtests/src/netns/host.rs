@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::namespaces as ns;
 use super::sendmail;
 use crate::backend::{BackendError, HostPlan, World};
+use crate::served;
 
 /// Everything that a host's first process must know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub struct HostSpec {
     pub laid_over: bool,
     /// A private root with Sendmail in it, where the host has it.
     pub sendmail: Option<PathBuf>,
+    /// A private root with inetd and xinetd in it, where one of them listens for the host.
+    pub inetd: Option<PathBuf>,
 }
 
 /// An account on a host.
@@ -73,6 +76,7 @@ impl HostSpec {
             users: accounts(&plan.users),
             laid_over: false,
             sendmail: None,
+            inetd: None,
         }
     }
 }
@@ -170,6 +174,9 @@ fn lay_out(spec: &HostSpec) -> io::Result<PathBuf> {
         furnish(spec, &root)?;
         if let Some(sendmail) = &spec.sendmail {
             sendmail::install(sendmail, &root)?;
+        }
+        if let Some(inetd) = &spec.inetd {
+            served::install(inetd, &root)?;
         }
     }
     match spec.sendmail {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use mailstack_schema::host::Engine;
+use mailstack_schema::host::{Engine, ServiceBy};
 use nix::sys::signal::Signal;
 
 use crate::backend::{Backend, BackendError, Event, HostPlan, Program, World};
@@ -33,7 +33,7 @@ pub struct Netns {
     world: World,
     dir: PathBuf,
     common: PathBuf,
-    sendmail: Option<PathBuf>,
+    roots: Roots,
     running: BTreeMap<String, RunningHost>,
     name_servers: BTreeMap<String, IpAddr>,
     // Ends with this value.
@@ -44,6 +44,14 @@ struct RunningHost {
     first: u32,
     links: usize,
     _process: Killed,
+}
+
+/// The private roots that hosts have programs of Debian from, where a host needs them.
+pub struct Roots {
+    /// Sendmail.
+    pub sendmail: Option<PathBuf>,
+    /// inetd and xinetd.
+    pub inetd: Option<PathBuf>,
 }
 
 /// A process that is killed and reaped when this goes.
@@ -59,13 +67,8 @@ impl Drop for Killed {
 
 impl Netns {
     /// Prepares networks and the name server in the namespaces of this process. `dir` is empty and holds all that
-    /// hosts write; `mailstack` is the binary under test, `sendmail` the private root that hosts have Sendmail from.
-    pub fn build(
-        world: World,
-        dir: &Path,
-        mailstack: &Path,
-        sendmail: Option<PathBuf>,
-    ) -> Result<Self, BackendError> {
+    /// hosts write; `mailstack` is the binary under test.
+    pub fn build(world: World, dir: &Path, mailstack: &Path, roots: Roots) -> Result<Self, BackendError> {
         let common = dir.join("common");
         let bin = common.join("usr/bin");
         fs::create_dir_all(&bin).map_err(BackendError::io(format!("make {}", bin.display())))?;
@@ -82,7 +85,7 @@ impl Netns {
             world,
             dir: dir.to_owned(),
             common,
-            sendmail,
+            roots,
             running: BTreeMap::new(),
             name_servers,
             _name_server: None,
@@ -116,6 +119,7 @@ impl Netns {
             users: Vec::new(),
             declaration: None,
             engine: Engine::Builtin,
+            served_by: ServiceBy::Daemon,
         };
         self.start(NAME_SERVER, &plan)?;
         let addresses = self.name_servers.values().map(|&ip| SocketAddr::new(ip, 53)).collect();
@@ -164,7 +168,8 @@ impl Netns {
             dir: self.dir.join(name),
             common: self.common.clone(),
             laid_over: true,
-            sendmail: self.sendmail.clone().filter(|_| plan.engine == Engine::Sendmail),
+            sendmail: self.roots.sendmail.clone().filter(|_| plan.engine == Engine::Sendmail),
+            inetd: self.roots.inetd.clone().filter(|_| plan.served_by != ServiceBy::Daemon),
             ..HostSpec::of(&self.world, name, plan)
         }
     }

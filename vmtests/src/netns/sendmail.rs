@@ -44,6 +44,14 @@ pub fn install(from: &Path, root: &Path) -> io::Result<()> {
     for tree in TREES {
         copy(&from.join(tree), &root.join(tree))?;
     }
+    libraries(from, root)?;
+    // So that mail.local, as the recipient, can lock a mailbox: the package does it too.
+    fs::set_permissions(root.join("var/mail"), Permissions::from_mode(0o3777))?;
+    PROGRAMS.iter().try_for_each(|(place, target)| symlink(target, root.join(place)))
+}
+
+/// Puts the libraries of a private root on a host that it does not have.
+pub fn libraries(from: &Path, root: &Path) -> io::Result<()> {
     for directory in LIBRARIES {
         for entry in fs::read_dir(from.join(directory)).into_iter().flatten() {
             let entry = entry?;
@@ -54,13 +62,11 @@ pub fn install(from: &Path, root: &Path) -> io::Result<()> {
             }
         }
     }
-    // So that mail.local, as the recipient, can lock a mailbox: the package does it too.
-    fs::set_permissions(root.join("var/mail"), Permissions::from_mode(0o3777))?;
-    PROGRAMS.iter().try_for_each(|(place, target)| symlink(target, root.join(place)))
+    Ok(())
 }
 
 /// Copies with owners and modes, those bits included that make programs setgid.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let meta = fs::symlink_metadata(from)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", from.display())))?;
     to.parent().map_or(Ok(()), fs::create_dir_all)?;

@@ -102,6 +102,7 @@ impl Vm {
             users: Vec::new(),
             declaration: None,
             engine: mailstack_schema::host::Engine::Builtin,
+            served_by: mailstack_schema::host::ServiceBy::Daemon,
         };
         self.start(NAME_SERVER, &plan)?;
         let json =

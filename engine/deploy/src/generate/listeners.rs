@@ -72,7 +72,12 @@ fn inetd(mta: &Mta, session: &Session, service: Service) -> String {
     let Session { user, program, arguments, .. } = session;
     let mut text = format!("# SMTP, by mailstack. {HEAD}\n");
     for at in &mta.listeners {
-        let family = if at.is_ipv6() { "tcp6" } else { "tcp4" };
+        // An open socket of IPv6 would take IPv4's connections too, and leave IPv4's own none to bind.
+        let family = match at {
+            SocketAddr::V4(_) => "tcp4",
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() => "tcp6only",
+            SocketAddr::V6(_) => "tcp6",
+        };
         let place = match at {
             _ if at.ip().is_unspecified() => at.port().to_string(),
             SocketAddr::V4(_) => at.to_string(),
@@ -120,6 +125,9 @@ fn xinetd(mta: &Mta, session: &Session, service: Service, config: &Config) -> St
         );
         if let Some(most) = per_client {
             let _ = writeln!(text, "\tper_source = {most}");
+        }
+        if at.is_ipv6() {
+            text.push_str("\tv6only = yes\n");
         }
         if service.nice > 0 {
             let _ = writeln!(text, "\tnice = {}", service.nice);
