@@ -49,25 +49,30 @@ pub struct Daemon {
 
 impl Activator for Daemon {
     fn running(&self) -> Result<Option<Running>, ActivationError> {
-        let pid = read_pid(&self.places.pid_file).filter(|_| is_locked(&self.places.pid_file));
-        Ok(pid.map(|pid| Running { pid: Some(pid) }))
+        let begin = Instant::now();
+        // A process that just took the lock has not written itself into the file yet.
+        while is_locked(&self.places.pid_file) {
+            let pid = read_pid(&self.places.pid_file);
+            if pid.is_some() || begin.elapsed() > STOP_DEADLINE {
+                return Ok(Some(Running { pid }));
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(None)
     }
 
     fn stop(&self) -> Result<(), ActivationError> {
-        let Some(Running { pid: Some(pid) }) = self.running()? else { return Ok(()) };
-        match kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM) {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-            Err(error) => {
-                return Err(ActivationError::Process {
-                    operation: format!("end process {pid}"),
-                    source: error.into(),
-                });
-            }
-        }
         let begin = Instant::now();
+        let mut told = None;
         while is_locked(&self.places.pid_file) {
+            // As above; what the file says until then is a process that was killed.
+            let pid = read_pid(&self.places.pid_file);
+            if let Some(pid) = pid.filter(|pid| told != Some(*pid)) {
+                end(pid)?;
+                told = Some(pid);
+            }
             if begin.elapsed() > STOP_DEADLINE {
-                return Err(ActivationError::StillRuns { pid });
+                return Err(ActivationError::StillRuns { pid: told.unwrap_or_default() });
             }
             thread::sleep(LOOK);
         }
@@ -156,8 +161,23 @@ impl Daemon {
     }
 }
 
+fn end(pid: u32) -> Result<(), ActivationError> {
+    match kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+        Err(error) => {
+            Err(ActivationError::Process { operation: format!("end process {pid}"), source: error.into() })
+        }
+    }
+}
+
 fn read_pid(path: &Path) -> Option<u32> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    // Neither a group of processes nor this one.
+    fs::read_to_string(path)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .filter(|pid| (1..=i32::MAX.cast_unsigned()).contains(pid))
 }
 
 /// Whether a process holds the lock of this file. A process that ends, however it ends, holds none.
@@ -171,4 +191,36 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     let parent = File::open(path.parent().unwrap_or(Path::new("/")))?;
     let name = path.file_name().unwrap_or_default();
     UnixStream::connect(Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_took_the_lock_and_is_not_named_yet_is_ended_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        let (pid_file, control_socket, log) = (place("pid"), place("control"), place("log"));
+        // Of a process that was killed.
+        let mut killed = Command::new("true").spawn().unwrap();
+        killed.wait().unwrap();
+        fs::write(&pid_file, killed.id().to_string()).unwrap();
+        let lock = Flock::lock(File::open(&pid_file).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+        let daemon = Daemon {
+            command: Vec::new(),
+            places: Places { pid_file: pid_file.clone(), control_socket, log },
+            foreground: false,
+        };
+        thread::scope(|scope| {
+            let stopped = scope.spawn(|| daemon.stop());
+            let mut mta = Command::new("sleep").arg("600").spawn().unwrap();
+            thread::sleep(10 * LOOK);
+            fs::write(&pid_file, mta.id().to_string()).unwrap();
+            mta.wait().unwrap();
+            drop(lock);
+            stopped.join().unwrap().unwrap();
+        });
+        assert_eq!(daemon.running().unwrap(), None);
+    }
 }

@@ -9,9 +9,16 @@ use nix::fcntl::OFlag;
 
 use super::RunError;
 
-/// Holds the lock; dropped, it lets go. The file stays: removing it would race with the next holder.
+/// Holds the lock; dropped, it names nobody and lets go. The file stays: removing it would race with the next holder.
 #[derive(Debug)]
-pub(super) struct PidFile(#[expect(dead_code, reason = "open as long as the lock is held")] File);
+pub(super) struct PidFile(File);
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Only a process that is killed leaves its number behind.
+        let _ = self.0.set_len(0);
+    }
+}
 
 impl PidFile {
     /// Locks the file and writes this process into it. Errors: [`RunError::Running`] where another holds it.
@@ -64,6 +71,7 @@ mod tests {
             other => panic!("{other:?}"),
         }
         drop(held);
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
         PidFile::take(&path).unwrap();
     }
 
