@@ -86,6 +86,7 @@ printf '127.0.0.1 localhost\n::1 localhost\n192.0.2.10 web01.corp.example web01\
 install -m 755 "$here/guest.sh" "$work/root/root/guest.sh"
 mkdir -p "$work/root/root/takeover"
 cp "$here"/../takeover/guest.sh "$here"/../takeover/engine.sh "$here"/../takeover/lib.sh "$work/root/root/takeover"
+[ "${KILLS:-all}" = all ] || : >"$work/root/root/takeover/no-kills"
 case " ${PHASES:-} " in *" package "*)
     install -m 755 "$here/package.sh" "$work/root/root/package.sh"
     for version in 1 2; do

@@ -189,7 +189,7 @@ bare | before)
     fails_and_is_given_back
     takes_over
     gives_back
-    converges
+    [ -e "$(dirname "$0")/no-kills" ] || converges
     [ $2 = before ] || exit 0
     must "apply for the reboot" mailstack apply --take-over $declaration
     is_mailstacks before-the-reboot

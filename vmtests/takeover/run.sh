@@ -5,7 +5,8 @@
 #
 # Without systemd in namespaces of their own, and with systemd as process 1, over a reboot (vmtests/systemd/run.sh). The
 # roots lie below DIRECTORY, target/private-roots, and are made on first use. Nothing of this host is touched. WITHOUT=systemd
-# or WITHOUT=bare leaves one out, ONLY=guest or ONLY=engine does one of the scripts. Ends with 77 where this host cannot, which is said.
+# or WITHOUT=bare leaves one out, ONLY=guest or ONLY=engine does one of the scripts, KILLS=sendmail kills after every step for that
+# MTA without systemd alone. Ends with 77 where this host cannot, which is said.
 set -eu
 # TRACE=-x shows each command in the host.
 export TRACE="${TRACE:-}"
@@ -30,6 +31,7 @@ bare() {
         mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$root"
         install -m 755 "$3" "$root/usr/bin/mailstack"
         mkdir "$root/root/takeover" && cp "$4"/guest.sh "$4"/engine.sh "$4"/lib.sh "$root/root/takeover"
+        case "${KILLS:-all}" in all | "$5") ;; *) : >"$root/root/takeover/no-kills" ;; esac
         hostname mta.corp.example
         echo mta.corp.example >"$root/etc/hostname"
         printf "127.0.0.1 localhost\n::1 localhost\n192.0.2.10 mta.corp.example mta\n" >"$root/etc/hosts"

@@ -1,8 +1,9 @@
 //! Steps: a program run with a heading, and what to say when it fails.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 /// The exit status of a script that this machine cannot run, as automake has it.
@@ -53,10 +54,55 @@ pub fn run_if_possible(heading: &str, command: &mut Command) -> Result<Option<St
     let started = Instant::now();
     let status = command.status().map_err(|error| format!("{heading}: {}: {error}", shown(command)))?;
     println!("== {heading}: {:.1} s", started.elapsed().as_secs_f64());
+    ended(heading, status, command)
+}
+
+fn ended(heading: &str, status: ExitStatus, command: &Command) -> Result<Option<String>, Failure> {
     match status.code() {
         Some(0) => Ok(None),
         Some(LEFT_OUT) => Ok(Some(format!("{heading}: the reason stands above"))),
         _ => Err(format!("{heading}: failed ({status}): {}", shown(command))),
+    }
+}
+
+/// Such a script that runs beside other steps; ended with this, and its output is shown when it is waited for.
+pub struct Beside {
+    heading: &'static str,
+    command: Command,
+    child: Child,
+    output: PathBuf,
+    started: Instant,
+}
+
+impl Beside {
+    /// Starts it. Its output goes into a file in the directory that cargo builds into.
+    pub fn start(heading: &'static str, mut command: Command) -> Result<Self, Failure> {
+        println!("\n== {heading}: runs beside what follows");
+        let failed = |error: std::io::Error| format!("{heading}: {error}");
+        let output = target().join("beside.log");
+        let file = File::create(&output).map_err(failed)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone().map_err(failed)?).stderr(file);
+        let child = command.spawn().map_err(failed)?;
+        Ok(Self { heading, command, child, output, started: Instant::now() })
+    }
+
+    /// Waits until it has ended, and shows what it said; returns that it was left out where it was.
+    pub fn wait(mut self) -> Result<Option<String>, Failure> {
+        let heading = self.heading;
+        println!("\n== {heading}");
+        let status = self.child.wait().map_err(|error| format!("{heading}: {error}"))?;
+        let said = std::fs::read(&self.output).unwrap_or_default();
+        print!("{}", String::from_utf8_lossy(&said));
+        println!("== {heading}: {:.1} s", self.started.elapsed().as_secs_f64());
+        ended(heading, status, &self.command)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // What it started ends with it: its namespaces do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::packages::{self, FOR_CF, FOR_TESTS};
-use crate::step::{self, Failure, cargo, program};
+use crate::step::{self, Beside, Failure, cargo, program};
 
 /// The phases of `vmtests/systemd/guest.sh`.
 const ROLES: &str = "client receiving-mbox receiving-maildir";
@@ -61,6 +61,7 @@ pub fn run() -> Result<(), Failure> {
     build.args(["--package", "mailstack", "--package", "mailstack-vmtests"]);
     step::run("release build", build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     let release = step::target().join(&target).join("release");
+    let takeover = takeover(&release.join("mailstack"))?;
     match step::is_root() {
         true => {
             topologies(&release)?;
@@ -70,10 +71,10 @@ pub fn run() -> Result<(), Failure> {
             left_out.push("topologies in network namespaces, and the benchmark: they need root".to_owned())
         }
     }
+    left_out.extend(takeover.wait()?);
     left_out.extend(systemd("all roles under systemd", &release.join("mailstack"), ROLES)?);
     // The package has the libraries of its Debian, as the build of the tests has.
     left_out.extend(systemd("the Debian package", &step::target().join("debug/mailstack"), "package")?);
-    left_out.extend(takeover(&release.join("mailstack"))?);
     left_out.extend(container(&release)?);
     machines(&release)?;
     conclude(&left_out)
@@ -144,11 +145,11 @@ const ENGINES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Taking over from the MTAs of Debian and giving back; returns why not, where this machine cannot.
-fn takeover(mailstack: &Path) -> Result<Option<String>, Failure> {
+/// Taking over from the MTAs of Debian and giving back. It mostly waits, as the topologies do, so they share the time.
+fn takeover(mailstack: &Path) -> Result<Beside, Failure> {
     let mut script = program("sh", &["vmtests/takeover/run.sh"]);
-    script.arg(mailstack).arg(step::target().join("private-roots"));
-    step::run_if_possible("hosts that have Sendmail, Postfix or Exim already", &mut script)
+    script.arg(mailstack).arg(step::target().join("private-roots")).env("KILLS", "sendmail");
+    Beside::start("hosts that have Sendmail, Postfix or Exim already", script)
 }
 
 /// What needs a systemd that boots; returns why not, where this machine cannot.
