@@ -41,8 +41,7 @@ pub struct RunArguments {
     /// Who runs the role of the host of this name: a mix.
     #[arg(long, value_name = "HOST=ENGINE", value_parser = named_engine)]
     engine_of: Vec<(String, EngineArgument)>,
-    /// The private root that vmtests/roots/sendmail.sh made. Default: ../private-roots/sendmail beside this program's
-    /// directory.
+    /// The private root that vmtests/roots/sendmail.sh made. Default: private-roots/sendmail in cargo's target directory.
     #[arg(long, value_name = "DIR")]
     sendmail_root: Option<PathBuf>,
     /// Run only the topology of this name.
@@ -361,8 +360,10 @@ fn run_in_machines(arguments: &RunArguments, plan: &Plan, voice: Voice) -> Resul
 /// What machines are made of; all of it must be there.
 fn parts(arguments: &RunArguments) -> Result<Parts, BackendError> {
     let (this, mailstack) = static_programs(arguments)?;
-    let roots = || this.with_file_name("../../private-roots/vm");
-    let root = arguments.vm_root.clone().unwrap_or_else(roots);
+    let root = match &arguments.vm_root {
+        Some(root) => root.clone(),
+        None => private_roots().map_err(BackendError::io("find this program"))?.join("vm"),
+    };
     if !root.join(".complete").exists() {
         let root = root.display();
         return Err(BackendError::Missing(format!("no QEMU in {root}: sh vmtests/roots/vm.sh {root}")));
@@ -408,7 +409,7 @@ fn place() -> Result<tempfile::TempDir, BackendError> {
 fn build(arguments: &RunArguments, plan: &Plan, place: &Path) -> Result<Netns, BackendError> {
     let mailstack = arguments.mailstack.clone().map_or_else(beside_this_program, Ok)?;
     let sendmail = sendmail_root(arguments, plan)?;
-    let private = beside_this_program()?.with_file_name("../private-roots");
+    let private = private_roots().map_err(BackendError::io("find this program"))?;
     let inetd = served::root(&private, plan.world.hosts.values().map(|host| host.served_by))?;
     Netns::build(plan.world.clone(), place, &mailstack, Roots { sendmail, inetd })
 }
@@ -438,13 +439,21 @@ fn sendmail_root(arguments: &RunArguments, plan: &Plan) -> Result<Option<PathBuf
     }
     let root = match &arguments.sendmail_root {
         Some(root) => root.clone(),
-        None => beside_this_program()?.with_file_name("../private-roots/sendmail"),
+        None => private_roots().map_err(BackendError::io("find this program"))?.join("sendmail"),
     };
     if root.join(".complete").exists() {
         return Ok(Some(root));
     }
     let root = root.display();
     Err(BackendError::Missing(format!("no Sendmail in {root}: sh vmtests/roots/sendmail.sh {root}")))
+}
+
+/// `private-roots` in cargo's target directory, which is two above this program or, built for a named target, three.
+pub fn private_roots() -> io::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let mut found = this.ancestors().skip(2).take(2).map(|target| target.join("private-roots"));
+    let near = found.next().unwrap_or_else(|| PathBuf::from("private-roots"));
+    Ok(found.find(|far| far.is_dir() && !near.is_dir()).unwrap_or(near))
 }
 
 fn beside_this_program() -> Result<PathBuf, BackendError> {

@@ -107,7 +107,6 @@ fn topologies(release: &Path) -> Result<(), Failure> {
     files.sort();
     for (what, engines) in ENGINES {
         let mut run = program(release.join("mailstack-vmtests"), &["run", "--level", "netns"]);
-        run.arg("--sendmail-root").arg(step::target().join("private-roots/sendmail"));
         let mut files = files.clone();
         // A mix without the hosts that it names is one engine alone, which has been run.
         let mixed = |path: &PathBuf| {
@@ -126,7 +125,6 @@ fn benchmark(release: &Path) -> Result<(), Failure> {
     let cells =
         ["--cell", "4 KB, 20 sessions", "--cell", "sendmail -t", "--cell", "idle", "--cell", "backlog"];
     let mut bench = program(release.join("mailstack-vmtests"), &words);
-    bench.arg("--roots").arg(step::target().join("private-roots"));
     bench.args(cells).args(["--peer", "mailstack,postfix"]).stdout(Stdio::null());
     step::run("the benchmark, in short", &mut bench)
 }
@@ -189,8 +187,8 @@ fn level(release: &Path, level: &str, topologies: &[&str]) -> Result<(), Failure
     step::run(&format!("topologies at the {level} level"), &mut run)
 }
 
-/// Masquerading and bounces that return, relay denial, a mail host that is down, and one that is lost.
-const IN_CONTAINERS: &[&str] = &["nullclient", "relay-denial", "mail-host-down", "fail-over"];
+/// Masquerading and bounces that return, relay denial, and a mail host that is down.
+const IN_CONTAINERS: &[&str] = &["nullclient", "relay-denial", "mail-host-down"];
 /// What only a machine can show.
 const IN_MACHINES: &[&str] = &["power-cut"];
 

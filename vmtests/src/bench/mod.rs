@@ -137,12 +137,7 @@ fn outside(arguments: &BenchArguments) -> io::Result<ExitCode> {
 fn roots(arguments: &BenchArguments) -> io::Result<PathBuf> {
     match &arguments.roots {
         Some(dir) => Ok(dir.clone()),
-        // Beside the profile's directory, as `cargo verify` has them.
-        None => {
-            let this = std::env::current_exe()?;
-            let target = this.ancestors().nth(2).unwrap_or(Path::new("target"));
-            Ok(target.join("private-roots"))
-        }
+        None => crate::world::private_roots(),
     }
 }
 
