@@ -6,8 +6,6 @@ pub const SUBMISSION: &str = "sendmail -t";
 pub const IDLE: &str = "idle";
 /// A queue that waits for its next hop.
 pub const BACKLOG: &str = "backlog";
-/// A disk whose syncs take 5 ms longer.
-pub const SLOW_DISK: &str = "slow disk";
 
 /// One way of sending mail through a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +62,6 @@ pub fn relay(quick: bool) -> Vec<Cell> {
 
 /// The names of all cells.
 pub fn names() -> Vec<String> {
-    let others = ["source into sink", SLOW_DISK, SUBMISSION, IDLE, BACKLOG].map(str::to_owned);
+    let others = ["source into sink", SUBMISSION, IDLE, BACKLOG].map(str::to_owned);
     CELLS.iter().map(Cell::name).chain(others).collect()
 }

@@ -53,8 +53,6 @@ pub enum Mode {
     Plain,
     /// Each sync is noted in a file.
     Counted,
-    /// Each sync takes so many microseconds longer.
-    Slowed(u32),
 }
 
 /// The system calls that make data durable.
@@ -332,7 +330,6 @@ fn tracer(mode: Mode) -> String {
     match mode {
         Mode::Plain => String::new(),
         Mode::Counted => strace,
-        Mode::Slowed(microseconds) => format!("{strace} -e inject={SYNCS}:delay_enter={microseconds}"),
     }
 }
 

@@ -148,9 +148,6 @@ fn measure(arguments: &BenchArguments, lab: &mut Lab, report: &mut Report) -> io
     for cell in cells::relay(arguments.quick).into_iter().filter(|cell| arguments.wants(&cell.name())) {
         relay::run(arguments, lab, &cell, report)?;
     }
-    if arguments.wants(cells::SLOW_DISK) {
-        relay::slow_disk(arguments, lab, report)?;
-    }
     if arguments.wants(cells::SUBMISSION) {
         submission::run(arguments, lab, report)?;
     }

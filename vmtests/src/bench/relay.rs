@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::BenchArguments;
-use super::cells::{Cell, SLOW_DISK};
+use super::cells::Cell;
 use super::lab::{Lab, Mode, Running};
 use super::peers::Peer;
 use super::table::{Measured, Report, Run};
@@ -51,25 +51,6 @@ pub fn run(arguments: &BenchArguments, lab: &mut Lab, cell: &Cell, report: &mut 
         drop(running);
         let observed = observe(lab, peer, cell, (messages / 2).max(WARM))?;
         report.add(&name, Some(peer), observed);
-    }
-    Ok(())
-}
-
-/// With syncs that take 5 ms longer, one session and twenty.
-pub fn slow_disk(arguments: &BenchArguments, lab: &mut Lab, report: &mut Report) -> io::Result<()> {
-    for peer in arguments.relays().into_iter().filter(|peer| matches!(peer, Peer::Mailstack | Peer::Postfix))
-    {
-        for sessions in [1, 20] {
-            let cell = Cell { size: 4096, sessions, kept: true, recipients: 1 };
-            let running = lab.start(peer, Mode::Slowed(5000), None)?;
-            let messages = if arguments.quick { 80 } else { 200 } * if sessions == 1 { 1 } else { 10 };
-            one(lab, Some(&running), &cell, 40)?;
-            for round in 0..arguments.rounds() {
-                let run = one(lab, Some(&running), &cell, messages)?;
-                let name = format!("{SLOW_DISK} (syncs 5 ms slower), {}", cell.name());
-                report.add(&name, Some(peer), Measured::Round { round, run });
-            }
-        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ const SETTINGS: Settings = Settings {
     per_destination: 20,
     jobs: 100,
 };
-const OPTIONS: Options = Options { segment_size: 1 << 20, reserve: 0, memory: 1 << 20 };
+const OPTIONS: Options = Options { segment_size: 1 << 20, reserve: 0, memory: 1 << 20, ahead: 4096 };
 
 /// A clock that goes with the paused time of the test.
 fn clock() -> Clock {

@@ -41,7 +41,8 @@ pub trait Disk: Send + Sync {
 
 /// One file.
 pub trait DiskFile: Send + Sync {
-    /// Writes all octets at an offset, which is the end of the file as its only writer knows it.
+    /// Writes all octets at an offset, which is the end of the file as its only writer knows it; nothing but zeros is
+    /// behind it.
     fn append(&self, at: u64, octets: &[u8]) -> io::Result<()>;
     /// Fills the buffer from an offset. Errors: `UnexpectedEof` where the file ends before.
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;

@@ -1,6 +1,6 @@
-//! The spool as the rest of the MTA sees it, and the thread behind it.
+//! The spool as the rest of the MTA sees it.
 //!
-//! Owns: the channel to the one committer. A session waits for its own answer. Must not know a schedule.
+//! Owns: the way to the one committer. A session waits for its own answer. Must not know a schedule.
 
 use std::mem;
 use std::path::Path;
@@ -13,13 +13,14 @@ use tokio::sync::oneshot;
 
 use super::body::{Body, Kept};
 use super::change::{Change, Notice, Standing, Stored};
+use super::committer::{Committer, Offered};
 use super::disk::{Disk, RealDisk};
 use super::error::SpoolError;
 use super::index::{Claim, Shared, lock};
 use super::log::{Log, Op, Options, Reply};
 use super::record::{Accepted, Kind, Record};
 use super::under_way::{self, Mark, Slot, UnderWay};
-use super::{Recovery, Unreadable, committer, read, scan};
+use super::{Recovery, Unreadable, read, scan};
 use crate::message::{Envelope, Outcome, QueueId};
 use crate::metrics::Histogram;
 
@@ -31,8 +32,9 @@ pub const CHUNK: usize = 128 * 1024;
 /// An open spool. Clones are the same; the last one dropped closes it.
 #[derive(Clone)]
 pub struct Spool {
+    committer: Arc<Committer>,
     /// Whoever asks waits for the answer, so that no more wait than there are sessions and deliveries.
-    ops: mpsc::Sender<Op>,
+    ops: mpsc::Sender<Option<Op>>,
     index: Shared,
     next_id: Arc<AtomicU64>,
     held: Arc<AtomicUsize>,
@@ -56,19 +58,23 @@ impl Spool {
         let (log, mut recovery) = Log::open(disk, options)?;
         let under_way = take_over(&*log.disk, &log.index, &mut recovery);
         let (ops, received) = mpsc::channel();
+        let (index, next_id, disk, syncs) =
+            (log.index.clone(), log.next_id.clone(), log.disk.clone(), log.syncs.clone());
+        let committer = Arc::new(Committer::new(log));
         let spool = Spool {
+            committer: committer.clone(),
             ops,
-            index: log.index.clone(),
-            next_id: log.next_id.clone(),
+            index,
+            next_id,
             held: Arc::default(),
             memory: options.memory,
             under_way: under_way.clone(),
-            disk: log.disk.clone(),
-            syncs: log.syncs.clone(),
+            disk,
+            syncs,
         };
         let thread = thread::Builder::new()
             .name("spool".to_owned())
-            .spawn(move || committer::serve(log, received, &under_way));
+            .spawn(move || committer.serve(&received, &under_way));
         thread.map_err(|error| SpoolError::io("start a thread for", "the spool", error))?;
         Ok((spool, recovery))
     }
@@ -180,7 +186,12 @@ impl Spool {
 
     async fn ask<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Result<T, SpoolError> {
         let (reply, answer) = oneshot::channel();
-        self.ops.send(op(reply)).map_err(|_| SpoolError::Closed)?;
+        let sent = match self.committer.offer(op(reply)) {
+            Offered::Done => Ok(()),
+            Offered::Wake => self.ops.send(None),
+            Offered::Declined(op) => self.ops.send(Some(op)),
+        };
+        sent.map_err(|_| SpoolError::Closed)?;
         answer.await.map_err(|_| SpoolError::Closed)?
     }
 }

@@ -29,14 +29,24 @@ pub struct Options {
     pub reserve: u64,
     /// Octets of messages held in memory for their first attempt, in all.
     pub memory: usize,
+    /// Octets of zeros that are written ahead of small batches; 0: none.
+    pub ahead: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_size: 64 * 1024 * 1024, reserve: 16 * 1024 * 1024, memory: 32 * 1024 * 1024 }
+        Self {
+            segment_size: 64 * 1024 * 1024,
+            reserve: 16 * 1024 * 1024,
+            memory: 32 * 1024 * 1024,
+            ahead: 256 * 1024,
+        }
     }
 }
 
+/// Octets of a batch ahead of which zeros are written. What is larger is bound by how much the disk takes, not by how
+/// often it syncs.
+const SMALL_BATCH: u64 = 32 * 1024;
 /// The operation that failed where records could not be appended.
 const WRITE: &str = "write";
 
@@ -109,6 +119,23 @@ pub(super) struct Head {
     seed: u32,
     written: u64,
     synced: u64,
+    /// The end of the zeros that were written ahead.
+    ahead: u64,
+}
+
+impl Head {
+    /// Writes zeros behind what was written, where there are none: what is written over them changes neither the length
+    /// of the file nor where it lies, so that a sync has nothing to tell the journal of the file system.
+    fn write_ahead(&mut self, options: &Options) {
+        let end = (self.written + options.ahead).min(options.segment_size);
+        if self.written <= self.ahead || end <= self.written {
+            return;
+        }
+        let zeros = vec![0; (end - self.written) as usize];
+        // Without them it goes on, and pays the journal.
+        let _ = self.file.append(self.written, &zeros);
+        self.ahead = end;
+    }
 }
 
 /// The one writer.
@@ -130,11 +157,16 @@ pub(super) struct Log {
     pub pressed: bool,
     /// How long each sync took.
     pub syncs: Arc<Histogram>,
+    /// When the first of what is not durable was written.
+    pub unsynced_since: Option<Instant>,
+    /// Batches committed.
+    pub commits: u64,
 }
 
 impl Log {
     /// Writes a batch, syncs where one of it asks for it, and answers all of it.
     pub fn commit(&mut self, batch: Vec<Op>) {
+        self.commits += 1;
         let room = self.room(&batch);
         self.pressed |= matches!(room, Err(SpoolError::Full));
         let batch: Vec<Prepared> = batch.into_iter().filter_map(|op| self.prepare(op, &room)).collect();
@@ -254,6 +286,10 @@ impl Log {
             return Err(self.fail(WRITE, error));
         }
         head.written += octets;
+        if octets <= SMALL_BATCH {
+            head.write_ahead(&self.options);
+        }
+        self.unsynced_since.get_or_insert_with(Instant::now);
         let (number, written) = (head.number, head.written);
         if let Some(segment) = lock(&self.index).segments.get_mut(&number) {
             segment.len = written;
@@ -264,22 +300,22 @@ impl Log {
         Ok(extents)
     }
 
-    /// Whether something was written and is not durable.
-    pub fn has_unsynced(&self) -> bool {
-        self.head.as_ref().is_some_and(|head| head.synced < head.written)
-    }
-
     /// Makes all that was written durable.
     pub fn sync(&mut self) -> Result<(), SpoolError> {
-        let Some(head) = &mut self.head else { return Ok(()) };
-        if head.synced == head.written {
+        if self.head.as_ref().is_none_or(|head| head.synced == head.written) {
             return Ok(());
         }
+        self.sync_head()
+    }
+
+    fn sync_head(&mut self) -> Result<(), SpoolError> {
+        let Some(head) = &mut self.head else { return Ok(()) };
         let begun = Instant::now();
         match head.file.sync() {
             Ok(()) => {
                 self.syncs.observe(begun.elapsed().as_secs_f64());
                 head.synced = head.written;
+                self.unsynced_since = None;
                 Ok(())
             }
             Err(error) => Err(self.fail("sync", error)),
@@ -290,6 +326,7 @@ impl Log {
     /// failed is never repeated: the pages that it was about may be marked clean.
     fn fail(&mut self, operation: &'static str, error: io::Error) -> SpoolError {
         let Some(head) = self.head.take() else { return SpoolError::Closed };
+        self.unsynced_since = None;
         // What was noted before a write that failed is whole: it gets the sync that it waited for.
         let was_noted = operation == WRITE && head.synced < head.written;
         let len = if was_noted && head.file.sync().is_ok() { head.written } else { head.synced };
@@ -322,10 +359,18 @@ impl Log {
 
     /// Seals the head, durably, before a later segment exists: so the last one alone can be torn.
     fn leave_head(&mut self) -> Result<(), SpoolError> {
-        self.sync()?;
+        let Some(head) = &self.head else { return Ok(()) };
+        let has_zeros = head.ahead > head.written;
+        let is_cut = !has_zeros || head.file.truncate(head.written).is_ok();
+        if has_zeros {
+            self.sync_head()?
+        } else {
+            self.sync()?
+        }
         if let Some(head) = self.head.take() {
             self.last = (head.number, head.written);
-            self.voided = false;
+            // Zeros that stay are octets that do not count, as after a write that failed.
+            self.voided = !is_cut;
         }
         Ok(())
     }
@@ -366,7 +411,8 @@ impl Log {
         segment.seals = self.voided.then_some(self.last.0);
         lock(&self.index).segments.insert(number, segment);
         let seed = seed(self.spool, number);
-        self.head = Some(Head { number, file, seed, written: SEGMENT_HEADER, synced: SEGMENT_HEADER });
+        self.head =
+            Some(Head { number, file, seed, written: SEGMENT_HEADER, synced: SEGMENT_HEADER, ahead: 0 });
         Ok(())
     }
 

@@ -25,7 +25,9 @@
 //! 4. moved: as accept, with the state of its recipients: copied from a segment about to be deleted, or imported.
 //! 5. notice: as accept, with the changes of the message that it is about: both count, or neither.
 //!
-//! The last segment counts up to the first record that is not whole: what is behind it was never acknowledged.
+//! The last segment counts up to the first record that is not whole: what is behind it was never acknowledged. Zeros
+//! behind its records were written ahead, so that a sync need not tell the journal of a longer file; they are cut off
+//! when the segment is full.
 //!
 //! `segments/under-way` notes, unsynced, what is being delivered: a start after a kill tells from it what may arrive
 //! twice. Nothing else depends on it; it may be removed.

@@ -38,6 +38,8 @@ impl Log {
             tidied: 0,
             pressed: false,
             syncs: Arc::new(Histogram::new(SYNCS)),
+            unsynced_since: None,
+            commits: 0,
             head: None,
         };
         log.open_head()?;
@@ -52,6 +54,11 @@ impl Log {
         if let Some(head) = &self.head {
             self.next_id.fetch_max(u64::from(head.number) << RUN_BITS, Ordering::SeqCst);
         }
+    }
+
+    /// Whether [`Log::tidy`] has nothing to do but to delete what has become free.
+    pub fn is_tidy(&self) -> bool {
+        !self.pressed && self.head.as_ref().is_some_and(|head| head.number == self.tidied)
     }
 
     /// Gives space back where there is some, after the answers of a batch are out. What fails is tried again

@@ -124,7 +124,7 @@ impl Scan {
             at += frame.len();
         }
         if last {
-            self.recovery.torn = end - at;
+            self.recovery.torn = without_zeros(&*found.file, at, end).map_err(read)? - at;
             self.last = (number, at);
             if let Some(segment) = self.index.segments.get_mut(&number) {
                 segment.len = at;
@@ -225,6 +225,21 @@ impl Scan {
             }
         }
     }
+}
+
+/// The end of what was written, where zeros were written ahead of it.
+fn without_zeros(file: &dyn DiskFile, begin: u64, mut end: u64) -> io::Result<u64> {
+    let mut octets = vec![0; 64 * 1024];
+    while end > begin {
+        let from = begin.max(end.saturating_sub(octets.len() as u64));
+        let part = &mut octets[..(end - from) as usize];
+        file.read_at(from, part)?;
+        if let Some(last) = part.iter().rposition(|octet| *octet != 0) {
+            return Ok(from + last as u64 + 1);
+        }
+        end = from;
+    }
+    Ok(begin)
 }
 
 /// The size of a message that is in chunks, or empty, until its description is read.

@@ -19,7 +19,7 @@ use crate::spool::scan;
 const POINTS: usize = 10_000;
 /// The same states each time; another seed explores others.
 const DEFAULT_SEED: u64 = 1;
-const OPTIONS: Options = Options { segment_size: 6 * 1024, reserve: 0, memory: 0 };
+const OPTIONS: Options = Options { segment_size: 6 * 1024, reserve: 0, memory: 0, ahead: 4096 };
 
 /// What the world was told, and by which operation of the disk.
 #[derive(Clone, Debug)]

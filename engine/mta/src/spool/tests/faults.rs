@@ -9,7 +9,7 @@ use super::model::ModelDisk;
 use crate::message::{Outcome, QueueId};
 use crate::spool::{Change, Disk, DiskFile, Options, Spool, SpoolError};
 
-const OPTIONS: Options = Options { segment_size: 16 * 1024, reserve: 0, memory: 0 };
+const OPTIONS: Options = Options { segment_size: 16 * 1024, reserve: 0, memory: 0, ahead: 4096 };
 /// Octets of a message: three fill a segment.
 const SIZE: usize = 5000;
 
@@ -264,7 +264,7 @@ async fn what_cannot_be_read_is_said_and_is_there_when_the_disk_is_well_again() 
 #[tokio::test]
 async fn a_disk_smaller_than_a_segment_fills_up_and_is_emptied_again() {
     let disk = ModelDisk::default();
-    let options = Options { segment_size: 1 << 20, reserve: 50_000, memory: 0 };
+    let options = Options { segment_size: 1 << 20, reserve: 50_000, memory: 0, ahead: 4096 };
     let (size, lies_there) = (200_000_u64, disk.clone());
     let small = Hooked::new(Arc::new(disk.clone()), || {}).with_free(move || {
         let used: usize = lies_there.files().values().map(Vec::len).sum();

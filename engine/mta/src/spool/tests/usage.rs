@@ -8,7 +8,7 @@ use super::{disk, envelope};
 use crate::message::{Outcome, QueueId};
 use crate::spool::{Change, Notice, Options, Place, Spool, SpoolError, Unreadable, inspect};
 
-const SMALL: Options = Options { segment_size: 64 * 1024, reserve: 1024, memory: 0 };
+const SMALL: Options = Options { segment_size: 64 * 1024, reserve: 1024, memory: 0, ahead: 4096 };
 
 async fn send(spool: &Spool, body: &[u8]) -> Result<QueueId, SpoolError> {
     let mut incoming = spool.begin();
@@ -240,4 +240,28 @@ async fn a_lone_commit_takes_one_sync_and_twenty_share_theirs() {
         session.await.unwrap().unwrap();
     }
     assert_eq!(gate.arrivals() - before, 2);
+}
+
+/// Zeros are written ahead of what is small; a segment that is full ends where its records end, durably, or the next
+/// one says where.
+#[tokio::test]
+async fn zeros_written_ahead_are_no_damage() {
+    for faults in [Faults::default(), Faults { fail_truncate: true, ..Faults::default() }] {
+        let (model, shared) = disk();
+        let (spool, _) = Spool::on(shared, Options { segment_size: 10_000, ..SMALL }).unwrap();
+        model.set(faults);
+        let mut ids = Vec::new();
+        for _ in 0..8 {
+            ids.push(send(&spool, &[b'x'; 2000]).await.unwrap());
+        }
+        model.set(Faults::default());
+        let files = model.files();
+        let ends_in_zeros = |file: &Vec<u8>| file.ends_with(&[0; 100]);
+        let padded =
+            files.iter().filter(|(name, file)| name.ends_with(".seg") && ends_in_zeros(file)).count();
+        let expected = if faults.fail_truncate { files.len() - 1 } else { 1 };
+        assert_eq!(padded, expected, "{:?}", files.iter().map(|(n, f)| (n, f.len())).collect::<Vec<_>>());
+        let (spool, recovery) = Spool::on(Arc::new(ModelDisk::of(files)), SMALL).unwrap();
+        assert_eq!((spool.ids(), recovery.torn, recovery.unreadable), (ids, 0, Vec::new()));
+    }
 }
