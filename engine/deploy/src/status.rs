@@ -38,8 +38,9 @@ pub struct Status {
     pub pid: Option<u32>,
     /// Whether it has nothing to do and is started for the first who hands mail in.
     pub waits: bool,
-    /// Where the MTA listens, as the kernel sees it.
-    pub listening: BTreeSet<SocketAddr>,
+    /// Where the MTA listens, as the kernel sees it. None: the kernel does not say whose sockets are whose, since the MTA
+    /// is another user and this process lacks CAP_SYS_PTRACE, as root in a container does.
+    pub listening: Option<BTreeSet<SocketAddr>>,
     /// Whether whoever asks may see ports and permissions: root, or whoever owns the tree.
     pub checked: bool,
     /// How what runs differs from what was declared; without `checked` only whether it runs at all.
@@ -104,7 +105,7 @@ pub fn status(root: &Path, activator: Option<&dyn Activator>) -> Result<Status, 
         pid,
         waits: running.is_some() && pid.is_none(),
         checked,
-        listening: pid.map(sockets::listened_by).unwrap_or_default(),
+        listening: pid.map_or_else(|| Some(BTreeSet::new()), sockets::listened_by),
         discrepancies,
         engine: if sendmail.is_some() { "sendmail" } else { "builtin" },
         waiting,

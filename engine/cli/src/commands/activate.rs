@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anstream::eprintln;
+use mailstack_deploy::activation::sockets;
 use mailstack_deploy::apply::{self, Apply, Cause, Done, Journal, Proof, Queued, TakeOver, Wanted};
 use mailstack_deploy::build::contents;
 use mailstack_deploy::generation::{Contents, Stored};
@@ -16,6 +17,7 @@ use mailstack_mta::submission::drop;
 use mailstack_runtime::{Config, Paths};
 use serde::Serialize;
 
+use super::status::UNSEEN;
 use crate::args::{Change, TakeOverArguments};
 use crate::declaration::Declaration;
 use crate::exit::Exit;
@@ -161,5 +163,8 @@ fn report(done: &Done, json: bool) -> Result<Exit, Failure> {
     }
     let process = pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
     eprintln!("generation {digest} is live{process}");
+    if pid.is_some_and(|pid| sockets::listened_by(pid).is_none()) {
+        eprintln!("not checked: {UNSEEN}");
+    }
     Ok(Exit::Done)
 }

@@ -124,14 +124,18 @@ fn diffs(host: &HostTree, status: &Status) -> BTreeMap<String, String> {
     edited.into_iter().filter_map(diff).collect()
 }
 
+/// What cannot be checked where the kernel does not say whose sockets are whose.
+pub(super) const UNSEEN: &str = "whether the MTA listens elsewhere too: that needs CAP_SYS_PTRACE";
+
 fn facts(report: &Report) -> Vec<Vec<String>> {
     let host = &report.host;
     let none = || "-".to_owned();
-    let listening: Vec<String> = match &report.mta {
-        Some(mta) if !host.checked => {
+    let seen = host.listening.as_ref().filter(|_| host.checked);
+    let listening: Vec<String> = match (&report.mta, seen) {
+        (Some(mta), None) => {
             mta.listening.iter().filter(|name| name.parse::<SocketAddr>().is_ok()).cloned().collect()
         }
-        _ => host.listening.iter().map(ToString::to_string).collect(),
+        _ => seen.into_iter().flatten().map(ToString::to_string).collect(),
     };
     let mut rows = vec![
         ("generation", host.generation.as_ref().map_or_else(none, |digest| digest.short().to_owned())),
@@ -170,6 +174,8 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
     }
     if !host.checked {
         rows.push(("unchecked", "ports and permissions, which root sees: ask as root".to_owned()));
+    } else if host.listening.is_none() {
+        rows.push(("unchecked", UNSEEN.to_owned()));
     }
     rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect()
 }

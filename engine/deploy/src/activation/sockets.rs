@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -25,10 +26,19 @@ pub fn listeners() -> Vec<Listener> {
     found
 }
 
-/// The addresses that a process and its children listen on.
-pub fn listened_by(pid: u32) -> BTreeSet<SocketAddr> {
-    let inodes: BTreeSet<u64> = family(pid).into_iter().flat_map(sockets_of).collect();
-    listeners().into_iter().filter(|l| inodes.contains(&l.inode)).map(|l| l.address).collect()
+/// The addresses that a process and its children listen on. None: the kernel does not say whose sockets are whose, since
+/// they are another user's and this process lacks CAP_SYS_PTRACE, as root in a container does.
+pub fn listened_by(pid: u32) -> Option<BTreeSet<SocketAddr>> {
+    let mut inodes = BTreeSet::new();
+    for pid in family(pid) {
+        match sockets_of(pid) {
+            Ok(sockets) => inodes.extend(sockets),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
+            // It has ended.
+            Err(_) => {}
+        }
+    }
+    Some(listeners().into_iter().filter(|l| inodes.contains(&l.inode)).map(|l| l.address).collect())
 }
 
 /// Who listens on a socket, as far as this user may see: process id and name.
@@ -36,7 +46,7 @@ pub fn owner(inode: u64) -> Option<(u32, String)> {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pid = pids
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .find(|pid| sockets_of(*pid).contains(&inode))?;
+        .find(|pid| sockets_of(*pid).is_ok_and(|sockets| sockets.contains(&inode)))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some((pid, name.trim().to_owned()))
 }
@@ -53,12 +63,21 @@ fn family(pid: u32) -> Vec<u32> {
     all
 }
 
-/// The inodes of a process's sockets.
-fn sockets_of(pid: u32) -> BTreeSet<u64> {
+/// The inodes of a process's sockets. Errors: it has ended, or is not this user's to look at.
+fn sockets_of(pid: u32) -> io::Result<BTreeSet<u64>> {
     let inode =
         |target: PathBuf| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok();
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    descriptors.filter_map(|entry| fs::read_link(entry.path()).ok().and_then(inode)).collect()
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+        match fs::read_link(entry.path()) {
+            Ok(target) => found.extend(inode(target)),
+            // The list is root's to read; what it leads to is guarded more closely.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+            // Closed meanwhile.
+            Err(_) => {}
+        }
+    }
+    Ok(found)
 }
 
 /// Reads the text of `/proc/net/tcp` or `tcp6`.
@@ -113,7 +132,7 @@ mod tests {
     fn a_listener_of_this_process_is_seen_with_its_owner() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        assert!(listened_by(std::process::id()).contains(&address));
+        assert!(listened_by(std::process::id()).is_some_and(|found| found.contains(&address)));
         let listener = listeners().into_iter().find(|l| l.address == address).unwrap();
         assert_eq!(owner(listener.inode).map(|(pid, _)| pid), Some(std::process::id()));
     }

@@ -1,5 +1,6 @@
 //! What is on a host before mailstack is, and must not be trampled on.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
@@ -254,7 +255,13 @@ pub(super) fn taken(config: &Config, ours: Option<u32>) -> Vec<Obstacle> {
     if matches!(config.served_by, ServedBy::Inetd | ServedBy::Xinetd) {
         return Vec::new();
     }
-    let own = ours.map(sockets::listened_by).unwrap_or_default();
+    let own = match ours.map(sockets::listened_by) {
+        Some(Some(own)) => own,
+        // Whose they are is not to be seen, and most are those of the MTA that runs: a port that another one has is
+        // found when the new one is started, and cannot listen.
+        Some(None) => return Vec::new(),
+        None => BTreeSet::new(),
+    };
     let is_of_systemd = |inode| {
         config.served_by == ServedBy::Socket && sockets::owner(inode).is_some_and(|(pid, _)| pid == INIT)
     };

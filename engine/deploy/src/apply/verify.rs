@@ -46,10 +46,15 @@ pub enum Discrepancy {
     },
 }
 
-/// Compares the MTA that has this process id, or waits for its first client, with its configuration.
+/// Compares the MTA that has this process id, or waits for its first client, with its configuration. Where the kernel
+/// does not say whose sockets are whose, somebody must listen where it is declared; that was free before it started.
 pub(crate) fn discrepancies(root: &Path, config: &Config, pid: Option<u32>) -> Vec<Discrepancy> {
-    let listening = pid.map(tcp::listened_by).unwrap_or_default();
     let declared = if config.served_by.is_daemon() { sockets(config) } else { BTreeSet::new() };
+    let listening = match pid.map(tcp::listened_by) {
+        Some(Some(listening)) => listening,
+        Some(None) => declared.intersection(&anybody()).copied().collect(),
+        None => BTreeSet::new(),
+    };
     let mut found = ports(&declared, &listening, has_ipv6());
     found.extend(match &config.sendmail {
         Some(sendmail) => of_sendmail(root, config, sendmail),
@@ -72,7 +77,7 @@ pub(crate) fn unserved(config: &Config) -> Vec<Discrepancy> {
     if config.served_by.is_daemon() {
         return Vec::new();
     }
-    let found: BTreeSet<SocketAddr> = tcp::listeners().into_iter().map(|listener| listener.address).collect();
+    let found = anybody();
     let is_listened = |at: &SocketAddr| {
         let all = |any: IpAddr| found.contains(&SocketAddr::new(any, at.port()));
         found.contains(at)
@@ -82,6 +87,11 @@ pub(crate) fn unserved(config: &Config) -> Vec<Discrepancy> {
     let ipv6 = has_ipv6();
     let missing = config.listeners.iter().filter(|at| (ipv6 || at.is_ipv4()) && !is_listened(at));
     missing.map(|at| Discrepancy::Unserved { address: *at, by: config.served_by }).collect()
+}
+
+/// Where anybody listens.
+fn anybody() -> BTreeSet<SocketAddr> {
+    tcp::listeners().into_iter().map(|listener| listener.address).collect()
 }
 
 /// Whether this host has IPv6 at all; an address of it that cannot be listened on is no discrepancy otherwise.
