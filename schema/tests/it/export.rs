@@ -98,6 +98,34 @@ fn the_tables_of_migration_name_keys_that_there_are() {
     assert!(named > 25, "{named}");
 }
 
+/// The other way: a key says which setting of Sendmail it is, or the tables name it; and what they say has no key has
+/// none.
+#[test]
+fn every_key_is_found_by_those_who_come_from_elsewhere() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("MIGRATION.md")).unwrap();
+    let keys = reference::keys::<Host>();
+    // What tells the roles apart, and what only holds other keys.
+    let is_frame = |key: &reference::Key| key.path == "role" || key.form == "table";
+    let lost: Vec<&str> = keys
+        .iter()
+        .filter(|key| !key.description.contains("Sendmail") && !text.contains(&format!("`{}`", key.path)))
+        .filter(|key| !is_frame(key))
+        .map(|key| key.path.as_str())
+        .collect();
+    assert!(lost.is_empty(), "neither Sendmail's name nor Postfix's is told: {lost:?}");
+
+    let (sendmail, _) = text.split_once("## Postfix").unwrap();
+    let rows = sendmail.lines().filter(|line| line.starts_with("| `"));
+    let without: BTreeSet<&str> =
+        rows.flat_map(|row| row.split(" | ").next().unwrap().split('`').skip(1).step_by(2)).collect();
+    let is_setting = |name: &&&str| name.starts_with("conf") || name.starts_with("FEATURE(");
+    let settings: Vec<_> = without.iter().filter(is_setting).collect();
+    assert!(settings.len() > 8, "{settings:?}");
+    let with = keys.iter().map(|key| key.description.as_str()).collect::<String>();
+    let both: Vec<_> = settings.iter().filter(|name| with.contains(&format!("`{name}`"))).collect();
+    assert!(both.is_empty(), "these have a key: {both:?}");
+}
+
 #[test]
 fn the_schema_of_a_role_is_its_branch_and_closed() {
     for role in Role::ALL {
