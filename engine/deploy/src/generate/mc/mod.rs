@@ -139,6 +139,8 @@ impl Mc {
         self.define_seconds("confMIN_QUEUE_AGE", model.queue.first_retry);
         self.define_seconds("confMAX_QUEUE_AGE", model.queue.longest_retry);
         self.define_seconds("confTO_QUEUERETURN", model.queue.lifetime);
+        self.block("A host that does not answer: the next one is tried then, not when the kernel gives up.");
+        self.fixed("confTO_CONNECT", "30s");
     }
 
     /// Ports other than 25 are an argument of the mailer.
