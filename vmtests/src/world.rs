@@ -16,7 +16,7 @@ use crate::faults;
 use crate::netns::{Netns, Roots, namespaces as ns};
 use crate::plan::{Engines, Plan, PlanError};
 use crate::policy;
-use crate::report::{Report, Voice, html, junit};
+use crate::report::{Report, Voice, html, junit, say};
 use crate::run;
 use crate::served;
 use crate::vm::{Parts, Vm};
@@ -193,7 +193,7 @@ pub fn list(arguments: &ListArguments) -> io::Result<ExitCode> {
         let Topology { name, description, host, step, .. } = &plan.topology;
         let description = description.as_deref().unwrap_or_default();
         let (hosts, steps) = (host.len(), step.len());
-        println!("{name}: {description}\n  {hosts} hosts, {steps} steps; {}", levels.join(", "));
+        say(&format!("{name}: {description}\n  {hosts} hosts, {steps} steps; {}", levels.join(", ")));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,7 @@ mod table;
 mod topology;
 mod words;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::panic;
 use std::process::ExitCode;
 
@@ -65,9 +65,11 @@ fn end(result: Result<Exit, Failure>) -> ExitCode {
     let exit = match result {
         // Standard output may be full or closed only now.
         Ok(exit) => match std::io::stdout().flush() {
-            Ok(()) => exit,
-            Err(_) => Exit::Unable,
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Exit::Unable,
+            _ => exit,
         },
+        // Who has stopped reading, as head does, has what it wanted.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
         Err(failure) => {
             let (text, exit) = words::failure(&failure);
             if !text.is_empty() {

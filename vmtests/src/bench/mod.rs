@@ -24,6 +24,7 @@ use self::lab::Lab;
 use self::peers::Peer;
 use self::table::Report;
 use crate::netns::namespaces as ns;
+use crate::report::say;
 use crate::turns;
 
 /// Marks the process that runs inside the world of its own.
@@ -95,7 +96,7 @@ impl BenchArguments {
 /// Runs the benchmark. Exit status 0; 1 if messages were missing in the sink; 7 if this machine lacks what it needs.
 pub fn run(arguments: &BenchArguments) -> io::Result<ExitCode> {
     if arguments.list {
-        cells::names().iter().for_each(|name| println!("{name}"));
+        cells::names().iter().for_each(|name| say(name));
         return Ok(ExitCode::SUCCESS);
     }
     if std::env::var_os(INSIDE).is_none() {

@@ -115,9 +115,8 @@ impl Voice {
     /// Shows on a terminal which step is under way, until its result takes the line.
     pub fn under_way(self, name: &str) {
         if !self.aside && io::stdout().is_terminal() {
-            print!("  ....          {name}\r");
             // Lost progress is no failure.
-            let _ = io::stdout().flush();
+            let _ = write!(io::stdout(), "  ....          {name}\r").and_then(|()| io::stdout().flush());
         }
     }
 
@@ -144,7 +143,12 @@ impl Voice {
         if self.aside {
             anstream::eprintln!("{line}");
         } else {
-            anstream::println!("{line}");
+            say(line);
         }
     }
+}
+
+/// Prints a line. Who has stopped reading, as head does, is no failure: hosts are still to be taken down.
+pub fn say(line: &str) {
+    let _ = writeln!(anstream::stdout(), "{line}");
 }

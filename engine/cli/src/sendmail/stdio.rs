@@ -1,7 +1,7 @@
 //! Standard input and output: whether they are there, and `sendmail -bs`, SMTP on both, spoken by the MTA behind the
 //! submission socket.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -32,7 +32,7 @@ pub fn serve(root: &Root, paths: &Paths) -> io::Result<u8> {
     }
     let socket = root.path(&paths.submission_socket);
     let Ok(stream) = unix::connect(&socket) else {
-        println!("421 4.3.2 The MTA does not run\r");
+        refuse("421 4.3.2 The MTA does not run");
         return Err(io::Error::other(format!("nobody serves {}", socket.display())));
     };
     let writer = stream.try_clone()?;
@@ -48,12 +48,17 @@ fn connection() -> Option<OwnedFd> {
     descriptors.iter().find(|it| handover::is_of_network(it))?.try_clone_to_owned().ok()
 }
 
+/// The client may have hung up.
+fn refuse(reply: &str) {
+    let _ = write!(io::stdout(), "{reply}\r\n");
+}
+
 /// Standard error is the client too where inetd started this: nothing is said there.
 fn hand_over(place: &Path, connection: &OwnedFd) -> u8 {
     match handover::hand_over(place, connection.as_fd()) {
         Ok(()) => EX_OK,
         Err(_) => {
-            println!("421 4.3.2 The MTA does not take this connection\r");
+            refuse("421 4.3.2 The MTA does not take this connection");
             EX_UNAVAILABLE
         }
     }

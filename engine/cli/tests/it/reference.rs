@@ -80,3 +80,16 @@ fn completions_complete() {
         assert!(offered.split_whitespace().any(|offer| offer == word), "{word}: {offered}");
     }
 }
+
+/// As `mailstack schema | head` does.
+#[test]
+fn who_stops_reading_is_told_nothing() {
+    for words in [["schema", "host"], ["reference", "host.toml.5"], ["init", "gateway"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mailstack"));
+        let mut child = command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && said.is_empty(), "{words:?}: {} {said}", ended.status);
+    }
+}
