@@ -13,6 +13,7 @@ use mailstack_deploy::plan::text_diff;
 use mailstack_deploy::status::{self, Status};
 use mailstack_mta::control::Status as Mta;
 use mailstack_mta::host::Root;
+use mailstack_mta::run::Confinement;
 use mailstack_mta::submission::drop;
 use serde::Serialize;
 
@@ -149,6 +150,7 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
     rows.push(("MTA", process(report)));
     rows.push(("listens", if listening.is_empty() { "nowhere".to_owned() } else { listening.join(", ") }));
     if let Some(mta) = &report.mta {
+        rows.extend(mta.confinement.map(|it| ("confined", confined(it))));
         rows.push(("sessions", mta.sessions.to_string()));
         rows.push(("queue", format!("{} messages", mta.queued)));
         rows.extend(mta.oldest.map(|oldest| ("oldest", ago(oldest.0 / 1000))));
@@ -178,6 +180,17 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
         rows.push(("unchecked", UNSEEN.to_owned()));
     }
     rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect()
+}
+
+fn confined(by: Confinement) -> String {
+    let files = match by.landlock {
+        0 => "the kernel has no Landlock of ABI 2".to_owned(),
+        abi => format!("files by Landlock (ABI {abi})"),
+    };
+    match by.seccomp {
+        true => format!("system calls by seccomp; {files}"),
+        false => format!("system calls are not filtered; {files}"),
+    }
 }
 
 /// Mail that a take-over left where it was. No fault of what runs.

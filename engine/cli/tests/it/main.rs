@@ -6,6 +6,7 @@ mod activation;
 mod answers;
 mod callers;
 mod ci;
+mod confined;
 mod editor;
 mod flake;
 mod fleet;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::{Envelope, Notify, Origin, QueueId, Ret, Timestamp};
 use crate::queue::{Listed, Selector, Trouble};
+use crate::run::Confinement;
 use crate::secrets::Certificate;
 use crate::spool::{SpoolError, Standing, Unreadable};
 
@@ -196,6 +197,9 @@ pub struct Status {
     pub since: Timestamp,
     /// Where it listens.
     pub listening: Vec<String>,
+    /// What the kernel keeps it from; None: it is of a version that did not say.
+    #[serde(default)]
+    pub confinement: Option<Confinement>,
     /// Sessions at this moment.
     pub sessions: u32,
     /// Messages in the queue.

@@ -14,6 +14,7 @@ use crate::event::{Event, Events};
 use crate::message::{QueueId, Timestamp};
 use crate::metrics::label;
 use crate::queue::{Listed, Queue, Selector};
+use crate::run::Confinement;
 use crate::secrets::Certificate;
 use crate::server::{Connections, Handle};
 use crate::tls::Acceptor;
@@ -42,6 +43,8 @@ pub struct Facts {
     pub since: Timestamp,
     /// Where it listens.
     pub listening: Vec<String>,
+    /// What the kernel keeps it from.
+    pub confinement: Confinement,
     /// What others than root and its own user may not do.
     pub privacy: BTreeSet<Privacy>,
     /// Its queue.
@@ -248,6 +251,7 @@ async fn status(facts: &Facts, asker: Asker) -> Status {
         hostname: facts.hostname.clone(),
         since: facts.since,
         listening: facts.listening.clone(),
+        confinement: Some(facts.confinement),
         sessions: facts.server.sessions(),
         queued: facts.queue.count() as u64,
         damaged: facts.queue.unreadable().len() as u64,

@@ -143,6 +143,13 @@ fn daemon(line: &mut String, event: &Event) -> std::fmt::Result {
         Event::ConfigLoaded { path, role, hostname } => {
             write!(line, "config={}, role={role}, hostname={}", Clean(path), Clean(hostname))
         }
+        Event::Confined { seccomp, landlock } => {
+            let files = match landlock {
+                0 => "none".to_owned(),
+                abi => format!("ABI {abi}"),
+            };
+            write!(line, "confined, seccomp={}, landlock={files}", if *seccomp { "yes" } else { "no" })
+        }
         Event::Ready { listening } => write!(line, "ready, listening={}", Clean(&listening.join(","))),
         Event::Stopping { reason } => write!(line, "stopping: {}", Clean(reason)),
         Event::Stopped => write!(line, "stopped"),

@@ -36,6 +36,13 @@ pub enum Event {
         /// The host's own name, `$j`.
         hostname: String,
     },
+    /// The process gave up all that its role does not need.
+    Confined {
+        /// System calls are filtered.
+        seccomp: bool,
+        /// The version of Landlock's interface that bounds files; 0: none does.
+        landlock: u32,
+    },
     /// All is bound and open; mail is accepted from here on.
     Ready {
         /// Sockets and addresses, as a log reader knows them.

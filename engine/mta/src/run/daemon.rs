@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 
+use super::confine::Confinement;
 use super::notify::notify;
 use super::sockets::Bound;
 use super::{Root, RunError};
@@ -46,6 +47,9 @@ pub(super) struct Daemon {
     pub(super) secrets: Secrets,
     pub(super) helper: Option<Helper>,
     pub(super) restricted: Option<Helper>,
+    /// Of this host.
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) confinement: Confinement,
     pub(super) exit_when_idle: bool,
 }
 
@@ -83,7 +87,7 @@ impl Daemon {
 
     fn start(self, bound: Bound) -> Result<Running, RunError> {
         let listening = bound.names(&self.root, &self.config.paths);
-        let addresses = interfaces();
+        let addresses = self.addresses.clone();
         let (queue, dispatcher) = self.open_queue(addresses.clone())?;
         let (sockets, control) = sockets(bound).map_err(RunError::Runtime)?;
         let dns = Dns::open(&self.root).map_err(RunError::Resolver)?;
@@ -93,6 +97,7 @@ impl Daemon {
             hostname: self.hostname.to_string(),
             since: now(),
             listening: listening.clone(),
+            confinement: self.confinement,
             privacy: self.config.privacy.clone(),
             queue: queue.clone(),
             server: server.handle(),

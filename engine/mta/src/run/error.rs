@@ -107,6 +107,12 @@ pub enum RunError {
     /// A socket that systemd gave cannot be used.
     #[error("a socket given by systemd (LISTEN_FDS) cannot be used")]
     Inherited(#[source] io::Error),
+    /// systemd gave a socket of the network to a role that never listens there.
+    #[error("a socket given by systemd (LISTEN_FDS) listens at {address}, where this role never does")]
+    NeverListens {
+        /// Where.
+        address: SocketAddr,
+    },
     /// The delivery helper cannot be started.
     #[error("cannot start the delivery helper")]
     Helper(#[source] io::Error),
@@ -158,6 +164,9 @@ impl RunError {
             RunError::PidFile { .. } | RunError::Directory { .. } | RunError::Socket { .. } => {
                 "give the user that runs mailstack the right to write there, or run with --root DIR"
                     .to_owned()
+            }
+            RunError::NeverListens { .. } => {
+                "take that ListenStream= out of the socket unit: `systemctl cat mailstack.socket`".to_owned()
             }
             RunError::Secrets(error) => error.help(),
             RunError::DeliveryEnded => "start mailstack again, and look for the reason in the log".to_owned(),

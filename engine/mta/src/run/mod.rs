@@ -1,7 +1,8 @@
 //! The daemon: from a configuration to a running MTA, and its end.
 //!
 //! Owns: the order of the steps. What needs root comes first (the pid file, ports, the delivery helper), then root is
-//! given up, then comes the runtime, and with it everything that reads octets of others. Must not know SMTP.
+//! given up and so is all that the role does not need (`confine`), then comes the runtime, and with it everything that
+//! reads octets of others. Must not know SMTP.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::event::{Event, Events, Log};
 use crate::host::{OwnName, Root, own_name};
 use crate::secrets::Secrets;
 
+pub(crate) mod confine;
 mod daemon;
 mod error;
 mod notify;
@@ -20,6 +22,7 @@ mod pid_file;
 mod privileges;
 mod sockets;
 
+pub use confine::Confinement;
 pub use daemon::{interfaces, router};
 pub use error::RunError;
 pub use privileges::USER;
@@ -84,7 +87,7 @@ pub fn run_with(options: RunOptions, events: Events) -> Result<(), RunError> {
     let identity = Identity::find(&root, &options.user)?;
     privileges::prepare(&root, &config, identity)?;
     let pid_file = PidFile::take(&root.path(&config.paths.pid_file))?;
-    let mut bound = Bound::inherit(&config.paths)?;
+    let mut bound = Bound::inherit(&config)?;
     bound.bind_network(&config)?;
     // Before rights are given up: a secret may be root's alone.
     let secrets = Secrets::read(&root, &config, &options.user).map_err(RunError::Secrets)?;
@@ -92,6 +95,9 @@ pub fn run_with(options: RunOptions, events: Events) -> Result<(), RunError> {
     privileges::stand_back(config.nice, &events);
     identity.assume()?;
     bound.bind_unix(&root, &config)?;
+    // Asked of the kernel by a socket of a kind that is not left afterwards.
+    let addresses = interfaces();
+    let confinement = confine::confine(&root, &config, &bound.unix(), &events);
 
     let runtime = runtime(config.role).map_err(RunError::Runtime)?;
     let daemon = Daemon {
@@ -102,6 +108,8 @@ pub fn run_with(options: RunOptions, events: Events) -> Result<(), RunError> {
         secrets,
         helper,
         restricted,
+        addresses,
+        confinement,
         exit_when_idle: options.exit_when_idle,
     };
     let ended = runtime.block_on(daemon.run(bound));

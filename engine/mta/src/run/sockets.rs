@@ -1,6 +1,7 @@
 //! The listening sockets: inherited from systemd, or bound here.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use listenfd::ListenFd;
 use mailstack_runtime::{Config, Paths};
 
 use super::RunError;
+use super::confine::is_client;
 use crate::host::{Root, unix};
 
 /// Sockets before the runtime exists.
@@ -22,7 +24,10 @@ pub(super) struct Bound {
 
 impl Bound {
     /// Takes what systemd gave (`LISTEN_FDS`, sd_listen_fds(3)). A Unix socket is told by its file name.
-    pub(super) fn inherit(paths: &Paths) -> Result<Self, RunError> {
+    ///
+    /// Errors: one is of no use, or of the network, where the role never listens there.
+    pub(super) fn inherit(config: &Config) -> Result<Self, RunError> {
+        let paths = &config.paths;
         let mut given = ListenFd::from_env();
         let mut bound = Bound::default();
         for index in 0..given.len() {
@@ -35,7 +40,12 @@ impl Bound {
                 }
             }
         }
-        Ok(bound)
+        match bound.network.first() {
+            Some(listener) if is_client(config.role) => {
+                Err(RunError::NeverListens { address: listener.local_addr().map_err(RunError::Inherited)? })
+            }
+            _ => Ok(bound),
+        }
     }
 
     fn place(&mut self, listener: UnixListener, paths: &Paths) {
@@ -78,6 +88,12 @@ impl Bound {
         Ok(())
     }
 
+    /// The descriptors of the Unix sockets.
+    pub(super) fn unix(&self) -> Vec<i32> {
+        let sockets = [&self.submission, &self.control, &self.sessions];
+        sockets.into_iter().flatten().map(AsRawFd::as_raw_fd).collect()
+    }
+
     /// Where is listened, as the log and `status` name it.
     pub(super) fn names(&self, root: &Root, paths: &Paths) -> Vec<String> {
         let network = self.network.iter().filter_map(|listener| listener.local_addr().ok());
@@ -105,7 +121,7 @@ fn bind(address: SocketAddr) -> nix::Result<std::os::fd::OwnedFd> {
     if address.is_ipv6() {
         socket::setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
     }
-    socket::bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &SockaddrStorage::from(address))?;
+    socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
     socket::listen(&socket, Backlog::new(BACKLOG)?)?;
     Ok(socket)
 }

@@ -22,6 +22,12 @@ pub fn warnings(mta: &Mta, limit: u64, now: u64) -> Vec<Words> {
     found.extend(troubled(mta));
     found.extend(room(mta, limit));
     found.extend(certificate(mta, now));
+    if mta.confinement.is_some_and(|it| !it.seccomp) {
+        let words = Words::new(
+            "the MTA's system calls are not filtered: the kernel, or the container, refuses seccomp",
+        );
+        found.push(words.help("the log says why; mail is served all the same"));
+    }
     if mta.damaged > 0 {
         let words = Words::new(format!("{} in the queue cannot go on", mta.damaged));
         found.push(words.help("mailstack queue list says what, where, and what to do"));
@@ -84,6 +90,7 @@ fn certificate(mta: &Mta, now: u64) -> Option<Words> {
 mod tests {
     use mailstack_mta::message::Timestamp;
     use mailstack_mta::queue::Trouble;
+    use mailstack_mta::run::Confinement;
     use mailstack_runtime::Role;
 
     use super::*;
@@ -107,6 +114,7 @@ mod tests {
             free: Some(1 << 40),
             certificate_expires: Some(NOW + 30 * 86_400),
             troubles: Vec::new(),
+            confinement: Some(Confinement { seccomp: true, landlock: 0 }),
         }
     }
 
@@ -120,12 +128,13 @@ mod tests {
             said: "Connection refused".into(),
         };
         type Spoil = fn(&mut Mta);
-        let table: [(Spoil, &str); 6] = [
+        let table: [(Spoil, &str); 7] = [
             (|mta| mta.oldest = Some(Timestamp((NOW - 5 * 3600) * 1000)), "the oldest message waits"),
             (|mta| mta.free = Some(200 << 20), "only 200 MiB are free for the queue"),
             (|mta| mta.free = Some(1 << 10), "new mail is put off"),
             (|mta| mta.certificate_expires = Some(NOW + 13 * 86_400), "the certificate expires on"),
             (|mta| mta.certificate_expires = Some(NOW), "the certificate has expired"),
+            (|mta| mta.confinement = Some(Confinement::default()), "system calls are not filtered"),
             (|mta| mta.damaged = 2, "2 in the queue cannot go on"),
         ];
         for (spoil, said) in table {

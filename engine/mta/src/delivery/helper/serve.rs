@@ -19,6 +19,7 @@ use super::wire::{self, Answer, Failure, Place, Request};
 use super::{HelperConfig, Work, restricted};
 use crate::delivery::local::{Facts, MailboxError, Maildir, Mbox};
 use crate::host::{Root, User, Users, group};
+use crate::run::confine::{Part, filter};
 use crate::sysexits::{EX_OSERR, EX_USAGE};
 
 /// The longest wait for the locks of an mbox.
@@ -49,6 +50,16 @@ pub fn main_helper(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Nobody knows what a program of an alias needs: where there are some, what they may do is their user's rights.
+fn confine(work: &Work) {
+    if matches!(work, Work::Restricted(restricted) if !restricted.programs.is_empty()) {
+        return;
+    }
+    if let Err(reason) = filter(&Part::Mailboxes) {
+        eprintln!("mailstack: delivery helper: system calls are not filtered: {reason}");
+    }
+}
+
 struct Server {
     channel: Channel,
     config: HelperConfig,
@@ -69,7 +80,9 @@ impl Server {
         nix::sys::prctl::set_no_new_privs()?;
         let users = Users::of(&config.root);
         let channel = Channel { socket, ahead: None };
-        Ok(Self { channel, users, rights: Rights::reduce()?, config, delivered: 0 })
+        let rights = Rights::reduce()?;
+        confine(&config.work);
+        Ok(Self { channel, users, rights, config, delivered: 0 })
     }
 
     fn run(mut self) -> io::Result<()> {

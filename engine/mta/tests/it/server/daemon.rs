@@ -117,6 +117,30 @@ fn a_daemon_starts_once_takes_mail_and_keeps_it_over_a_restart() {
 }
 
 #[test]
+fn a_client_role_refuses_a_listener_that_it_is_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = prepare(directory.path());
+    let text = std::fs::read_to_string(root.path(CONFIG_PATH)).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    for role in ["nullclient", "msp"] {
+        let text = text.replace("role = \"gateway\"", &format!("role = \"{role}\""));
+        std::fs::write(root.path(CONFIG_PATH), text).unwrap();
+        let given = r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&0 </dev/null"#;
+        let mut shell = Command::new("/bin/sh");
+        let command = command(&root);
+        shell.args(["-c", given]).arg(command.get_program()).args(command.get_args());
+        let socket = std::os::fd::OwnedFd::from(listener.try_clone().unwrap());
+        let output = shell.env(ROOT, root.as_path()).stdin(Stdio::from(socket)).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("NeverListens") && said.contains(&at),
+            "{role}: {said}"
+        );
+    }
+}
+
+#[test]
 fn a_renewed_certificate_is_taken_in_without_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let root = prepare(directory.path());

@@ -111,6 +111,7 @@ async fn the_control_socket_answers() {
         hostname: "gw.corp.example".into(),
         since: Timestamp(0),
         listening: Vec::new(),
+        confinement: mailstack_mta::run::Confinement::default(),
         queue: world.queue.clone(),
         server: world.server.handle(),
         events: mailstack_mta::event::Events::new(mailstack_mta::event::Log::Off),
