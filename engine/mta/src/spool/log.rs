@@ -38,7 +38,7 @@ impl Default for Options {
         Self {
             segment_size: 64 * 1024 * 1024,
             reserve: 16 * 1024 * 1024,
-            memory: 32 * 1024 * 1024,
+            memory: 8 * 1024 * 1024,
             ahead: 256 * 1024,
         }
     }
