@@ -216,6 +216,14 @@ impl FromStr for Address {
         if text.len() > MAX_PATH {
             return Err(AddressError::TooLong);
         }
+        Self::as_written(text)
+    }
+}
+
+impl Address {
+    /// As [`Address::from_str`], of what [`Address`] itself has written: masquerading may have made it longer than a path
+    /// may be, and what is queued must be read again.
+    fn as_written(text: &str) -> Result<Self, AddressError> {
         let (local, rest) = split_local(text)?;
         let domain = match rest.strip_prefix('@') {
             Some("") => return Err(AddressError::NoDomain),
@@ -265,7 +273,7 @@ impl TryFrom<String> for Address {
     type Error = AddressError;
 
     fn try_from(text: String) -> Result<Self, AddressError> {
-        text.parse()
+        Self::as_written(&text)
     }
 }
 
@@ -314,7 +322,7 @@ impl TryFrom<String> for ReversePath {
     type Error = AddressError;
 
     fn try_from(text: String) -> Result<Self, AddressError> {
-        if text.is_empty() { Ok(Self::Null) } else { text.parse().map(Self::Address) }
+        if text.is_empty() { Ok(Self::Null) } else { Address::as_written(&text).map(Self::Address) }
     }
 }
 

@@ -54,7 +54,7 @@ fn end_of_path(text: &str, bracketed: bool) -> Option<usize> {
 
 /// The reverse-path; `<>` is the null sender.
 pub(super) fn reverse(path: Path<'_>) -> Result<ReversePath, CommandError> {
-    match path.inner.trim() {
+    match path.inner.trim_ascii() {
         "" if path.text.starts_with('<') => Ok(ReversePath::Null),
         _ => address(path).map(ReversePath::Address),
     }
@@ -62,12 +62,12 @@ pub(super) fn reverse(path: Path<'_>) -> Result<ReversePath, CommandError> {
 
 /// The forward-path.
 pub(super) fn forward(path: Path<'_>) -> Result<Address, CommandError> {
-    if path.inner.trim().is_empty() { Err(CommandError::NoRecipient) } else { address(path) }
+    if path.inner.trim_ascii().is_empty() { Err(CommandError::NoRecipient) } else { address(path) }
 }
 
 /// What a path holds, without its source route.
 fn address(path: Path<'_>) -> Result<Address, CommandError> {
-    let mailbox = without_route(path.inner.trim()).map_err(|why| path.fault(why))?;
+    let mailbox = without_route(path.inner.trim_ascii()).map_err(|why| path.fault(why))?;
     with_a_labels(mailbox).parse().map_err(|why| path.fault(why))
 }
 
@@ -94,7 +94,8 @@ fn without_route(path: &str) -> Result<&str, AddressError> {
         b == b':' && !bracket
     });
     let (route, mailbox) = path.split_at(colon.ok_or(AddressError::NoLocalPart)?);
-    let hop =
-        |hop: &str| hop.trim().strip_prefix('@').is_some_and(|d| d.parse::<crate::address::Domain>().is_ok());
+    let hop = |hop: &str| {
+        hop.trim_ascii().strip_prefix('@').is_some_and(|d| d.parse::<crate::address::Domain>().is_ok())
+    };
     if route.split(',').all(hop) { Ok(&mailbox[1..]) } else { Err(AddressError::BadSyntax) }
 }

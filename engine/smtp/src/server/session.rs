@@ -415,9 +415,12 @@ impl Session {
         }
     }
 
+    /// Ends the session with a reply. One that ends already has said why.
     pub(super) fn close(&mut self, reply: &Reply, why: Closing) {
-        self.say(reply);
-        self.state = State::Closing(why);
+        if !matches!(self.state, State::Closing(_)) {
+            self.say(reply);
+            self.state = State::Closing(why);
+        }
     }
 
     pub(super) fn say(&mut self, reply: &Reply) {

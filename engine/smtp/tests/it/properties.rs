@@ -1,5 +1,6 @@
 //! What holds for every input.
 
+use mailstack_smtp::address::{Address, AddressError, MAX_PATH, ReversePath};
 use mailstack_smtp::command::{self, Command};
 use mailstack_smtp::data::{Limits, Part, Receiver, Stuffer};
 use mailstack_smtp::reply::Parser;
@@ -105,4 +106,29 @@ proptest! {
         prop_assert_eq!(lines.iter().position(|line| *line == "."), Some(lines.len() - 2));
         prop_assert_eq!(lines.last(), Some(&""));
     }
+}
+
+/// Masquerading makes an address longer than a path may be; what was queued so is read again, what is commanded so is not
+/// taken.
+#[test]
+fn what_masquerading_made_long_is_read_again() {
+    let domain = format!("{}.example", vec!["x".repeat(61); 3].join("."));
+    let address: Address = format!("{}@corp.example", "a".repeat(64)).parse().unwrap();
+    let long = address.with_domain(Some(domain.parse().unwrap()));
+    let written = String::from(long.clone());
+    assert!(written.len() > MAX_PATH);
+    assert_eq!(written.parse::<Address>(), Err(AddressError::TooLong));
+    assert_eq!(Address::try_from(written.clone()), Ok(long.clone()));
+    assert_eq!(ReversePath::try_from(written), Ok(ReversePath::Address(long)));
+}
+
+/// White space of Unicode is part of an address (RFC 6531 3.3), a space around it is not.
+#[test]
+fn only_ascii_white_space_is_taken_off_a_path() {
+    let from = |text: &str| match command::parse(format!("MAIL FROM:<{text}> SMTPUTF8").as_bytes()) {
+        Ok(Command::Mail(request)) => request.from.to_string(),
+        other => panic!("{text:?}: {other:?}"),
+    };
+    assert_eq!(from("\u{a0}user@corp.example"), "<\u{a0}user@corp.example>");
+    assert_eq!(from(" user@corp.example "), "<user@corp.example>");
 }
