@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use super::body::Body;
 use super::change::Stored;
-use super::disk::RealDisk;
+use super::disk::{Disk, RealDisk};
 use super::error::SpoolError;
 use super::index::{Index, lock};
 use super::{Recovery, read, scan};
@@ -26,7 +26,13 @@ impl Look {
     pub fn at(directory: &Path) -> Result<Self, SpoolError> {
         let name = directory.display().to_string();
         let opened = RealDisk::for_a_look(directory).map_err(|error| SpoolError::io("open", &name, error))?;
-        let scan = opened.as_ref().map(|disk| scan::scan(disk)).transpose()?.unwrap_or_default();
+        let looked = opened.as_ref().map(|disk| Self::on(disk)).transpose()?;
+        Ok(looked.unwrap_or_else(|| Self { index: Mutex::default(), recovery: Recovery::default() }))
+    }
+
+    /// The same of a disk.
+    pub fn on(disk: &dyn Disk) -> Result<Self, SpoolError> {
+        let scan = scan::scan(disk)?;
         Ok(Self { index: Mutex::new(scan.index), recovery: scan.recovery })
     }
 
